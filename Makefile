@@ -1,0 +1,41 @@
+# `make run` runs the main job, `make test` the tests; both set up the environment that they need.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: run test unit lint lock clean
+
+run: $(READY)
+	$(BIN)/snakemake --cores all
+	@$(BIN)/python -m lightloom.summary results
+
+test: $(READY) lint
+	$(BIN)/python -m pytest tests
+
+unit: $(READY)
+	$(BIN)/python -m pytest tests/unit
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+
+# Every package has a hash in the lock file; compiled at once, as each job imports them anew.
+$(READY): envs/requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement envs/requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q -j 0 .venv/lib scripts || true
+	touch $@
+
+# Needs uv (https://docs.astral.sh/uv).
+lock:
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade --quiet \
+		--output-file envs/requirements.lock
+
+clean:
+	rm -rf .venv .snakemake results sky

@@ -1,0 +1,49 @@
+# Lightloom: light curves of a sample of targets from the public archives, as one table.
+#
+#   snakemake --cores all                   the main job (rules/targets.smk lists the others)
+#   snakemake --cores all --configfile config/live.yaml      the same from the real archives
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: workflow.source_path("config/archives.yaml")
+configfile: workflow.source_path("config/config.yaml")
+configfile: workflow.source_path("config/sky/embedded.yaml")
+
+
+include: "rules/common.smk"
+
+
+pathvars:
+    results=RUN.results.as_posix(),
+    logs=f"{RUN.results.as_posix()}/logs",
+    benchmarks=f"{RUN.results.as_posix()}/benchmarks",
+
+
+report: "rules/report/workflow.rst"
+
+
+include: "rules/sky.smk"
+include: "rules/sample.smk"
+include: "rules/shard.smk"
+include: "rules/fetch.smk"
+include: "rules/merge.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    """Everything: light curves, ledger, HATS catalogue and figures (the default)."""
+    input:
+        # Named here too: a missing file is not noticed behind a later one that is there.
+        PARTS,
+        STATUSES,
+        MERGED,
+        "<results>/manifest.json",
+        "<results>/report/coverage.png",
+        "<results>/report/states.html",
+        expand("<results>/report/lightcurve-{rank}.png", rank=DRAWN),
+    localrule: True
+
+
+include: "rules/targets.smk"

@@ -1,0 +1,76 @@
+"""The run, as the configuration describes it, and the functions that the rules ask. No rules.
+
+RUN       the validated configuration and archive catalogue
+PLAN      the shards; KEYS: what each part of each archive depends on
+PARTS     a part per archive and shard, with its status in STATUSES
+MERGED    the light curves of each shard
+DRAWN     the ranks of the targets whose light curves are drawn
+"""
+
+import sys
+
+from lightloom.catalogs.markers import marker
+from lightloom.config import load_run
+from lightloom.errors import LightloomError
+from lightloom.plan import fetch_keys, load_plan, set_aside_unfinished, sync_plan
+from snakemake.exceptions import WorkflowError
+
+
+def checked(function, *arguments):
+    """Call a function of the library; wrong input ends the run with its message alone."""
+    try:
+        return function(*arguments)
+    except LightloomError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def requested(target):
+    """Tell whether a target was named: Snakemake itself reads its targets after the Snakefile."""
+    return target in sys.argv[1:]
+
+
+def catalogue_files(archive):
+    """Files of a catalogue on this machine: if one is missing, a rule has to make it."""
+    spec = RUN.archives[archive]
+    return [] if "://" in spec.endpoint else [marker(spec.endpoint, spec.layout)]
+
+
+def key_of(archive):
+    """Return a params function: what the shard's part of this archive depends on."""
+
+    def key(wildcards):
+        return KEYS[archive][wildcards.shard]
+
+    return key
+
+
+def keys_of_shard(wildcards):
+    """What the shard's parts depend on, by archive."""
+    return {archive: KEYS[archive][wildcards.shard] for archive in RUN.enabled}
+
+
+def current_attempt(wildcards, attempt):
+    """Number of the job's attempt, from 1."""
+    return attempt
+
+
+def growing(mem_mb):
+    """Return a resource function: memory that doubles with each attempt [MB]."""
+
+    def mem_mb_of_attempt(wildcards, attempt):
+        return mem_mb * 2 ** (attempt - 1)
+
+    return mem_mb_of_attempt
+
+
+RUN = checked(load_run, config)
+# Jobs run with the plan that the main process has made: the sample may have changed meanwhile.
+PLAN = checked(sync_plan, RUN) if workflow.is_main_process else checked(load_plan, RUN.results)
+KEYS = {archive: checked(fetch_keys, PLAN, RUN.archives[archive]) for archive in RUN.enabled}
+if workflow.is_main_process:
+    set_aside_unfinished(PLAN, KEYS, thorough=requested("repair"))
+
+PARTS = expand("<results>/parts/{archive}/{shard}.parquet", archive=RUN.enabled, shard=PLAN.shards)
+STATUSES = [part.replace(".parquet", ".status.json") for part in PARTS]
+MERGED = expand("<results>/lightcurves/{shard}.parquet", shard=PLAN.shards)
+DRAWN = [f"{rank:02d}" for rank in range(1, min(RUN.report.lightcurves, PLAN.n_targets) + 1)]

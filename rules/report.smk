@@ -1,0 +1,81 @@
+"""Figures and tables; `snakemake --report report.html` binds them together."""
+
+
+rule plot_coverage:
+    """Draw the sample on the sky and the states of the searches."""
+    input:
+        sample="<results>/sample/sample.parquet",
+        ledger="<results>/ledger.parquet",
+    output:
+        report(
+            "<results>/report/coverage.png",
+            caption="report/coverage.rst",
+            category="Sample",
+            labels={"figure": "Sky coverage and states"},
+        ),
+    log:
+        "<logs>/plot_coverage.log",
+    benchmark:
+        "<benchmarks>/plot_coverage.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        attempt=current_attempt,
+    script:
+        "../scripts/plot_coverage.py"
+
+
+rule plot_lightcurves:
+    """Draw the light curves of the targets with most rows."""
+    input:
+        sample="<results>/sample/sample.parquet",
+        ledger="<results>/ledger.parquet",
+        lightcurves=MERGED,
+    output:
+        report(
+            expand("<results>/report/lightcurve-{rank}.png", rank=DRAWN),
+            caption="report/lightcurves.rst",
+            category="Light curves",
+        ),
+    log:
+        "<logs>/plot_lightcurves.log",
+    benchmark:
+        "<benchmarks>/plot_lightcurves.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        attempt=current_attempt,
+    script:
+        "../scripts/plot_lightcurves.py"
+
+
+rule tabulate_states:
+    """Tabulate states, cost and failures per archive."""
+    input:
+        ledger="<results>/ledger.parquet",
+        statuses=STATUSES,
+    output:
+        page=report(
+            "<results>/report/states.html",
+            caption="report/states.rst",
+            category="Sample",
+            labels={"figure": "States, cost and failures"},
+        ),
+    log:
+        "<logs>/tabulate_states.log",
+    benchmark:
+        "<benchmarks>/tabulate_states.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(500),
+        attempt=current_attempt,
+    params:
+        titles={name: spec.title for name, spec in RUN.archives.items()},
+    script:
+        "../scripts/tabulate_states.py"

@@ -1,0 +1,28 @@
+"""The embedded sky: small catalogues in the archives' own layouts, to try and to test the workflow without network.
+
+To the other rules its catalogues are endpoints (config/sky/embedded.yaml), like any others.
+"""
+
+
+rule build_sky:
+    """Build the embedded sky around the sample of Yang et al. (2018)."""
+    input:
+        sample=workflow.source_path("../config/samples/yang2018.csv"),
+    output:
+        "sky/ztf_dr24_lc-hats/hats.properties",
+        "sky/unwise-neo7-time_domain-healpix_k5.parquet/_metadata",
+        "sky/truth/lightcurves.parquet",
+        "sky/truth/states.parquet",
+        "sky/awkward.csv",
+    log:
+        "<logs>/build_sky.log",
+    benchmark:
+        "<benchmarks>/build_sky.tsv"
+    conda:
+        "../envs/fetch.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        attempt=current_attempt,
+    script:
+        "../scripts/build_sky.py"

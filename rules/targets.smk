@@ -1,0 +1,18 @@
+"""What can be asked for besides everything: `snakemake --cores all <target>`."""
+
+
+rule lightcurves:
+    """The data without the figures."""
+    input:
+        PARTS,
+        STATUSES,
+        MERGED,
+        "<results>/manifest.json",
+    localrule: True
+
+
+rule repair:
+    """Everything, after comparing the digest and the key of every part (done when the workflow starts)."""
+    input:
+        rules.all.input,
+    localrule: True

@@ -1,0 +1,109 @@
+"""What every archive does: plan the requests for a shard, answer one, and judge the rows."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lightloom.config import ArchiveSpec
+from lightloom.reads import Reads
+
+#: Columns of an answer's sources: what was found near which target.
+SOURCES = pa.schema(
+    [("target", pa.int64()), ("survey_object_id", pa.string()), ("match_arcsec", pa.float64())]
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A piece of work for one Dask task.
+
+    Attributes
+    ----------
+    targets : ndarray of int64, shape (n,)
+        Rows of the shard that the request is about.
+    what : object
+        What the archive needs to answer it.
+    """
+
+    targets: NDArray[np.int64]
+    what: Any
+
+
+@dataclass(frozen=True)
+class RequestPlan:
+    """The requests for a shard, and the targets that the archive has not observed."""
+
+    requests: Sequence[Request]
+    outside_footprint: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Everything that an archive has about the targets of one request.
+
+    Attributes
+    ----------
+    rows : pyarrow.Table
+        In the schema ``TARGET_ROWS``, ordered by target.
+    sources : pyarrow.Table
+        ``SOURCES``: the survey objects matched, also those without a light curve.
+    """
+
+    rows: pa.Table
+    sources: pa.Table
+    reads: Reads = field(default_factory=Reads)
+    method: str = ""
+
+
+class Archive(ABC):
+    """An archive of light curves; instances travel to the Dask workers."""
+
+    def __init__(self, spec: ArchiveSpec) -> None:
+        self.spec = spec
+
+    @abstractmethod
+    def plan(self, shard: pa.Table) -> RequestPlan:
+        """Divide the search for a shard's targets into requests.
+
+        Parameters
+        ----------
+        shard : pyarrow.Table
+            Targets in the ``SHARD`` schema.
+
+        Raises
+        ------
+        ArchiveError
+            If the archive cannot be asked at all.
+        """
+
+    @abstractmethod
+    def answer(self, shard: pa.Table, request: Request) -> Answer:
+        """Search the archive for the targets of one request.
+
+        Raises
+        ------
+        ArchiveError
+            If the search failed; a transient failure is tried again.
+        """
+
+    @abstractmethod
+    def competing_sources(self, rows: pa.Table) -> pa.Table:
+        """Name the observations of which a target can have only one.
+
+        Parameters
+        ----------
+        rows : pyarrow.Table
+            Light-curve rows with their ``target``.
+
+        Returns
+        -------
+        pyarrow.Table
+            Columns ``target``, ``observation`` and ``survey_object_id``: two sources of one target
+            in the same observation are distinct objects on the sky, and the target's match is
+            ambiguous.
+        """

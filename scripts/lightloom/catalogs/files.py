@@ -1,0 +1,203 @@
+"""One Parquet file of a catalogue: its footer, its columns, its key on the sky."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lightloom.catalogs.geometry import IntArray
+from lightloom.catalogs.storage import CountedFile
+from lightloom.errors import ArchiveSchemaError, DamagedFileError
+
+#: Read at a time and per column: small on disk, where a read costs nothing, large where it costs a
+#: round trip.
+_LOCAL_BUFFER_BYTES = 1 << 20
+_REMOTE_BUFFER_BYTES = 8 << 20
+
+
+@contextmanager
+def decoding(path: str) -> Iterator[None]:
+    """Turn pyarrow's complaints about a file into a `DamagedFileError` that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedFileError(f"{path}: cannot be decoded ({error})") from error
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A column as asked for: a top-level column, or a field of a struct column.
+
+    Attributes
+    ----------
+    name : str
+        As asked for: ``column`` or ``struct.field``.
+    column : str
+        The top-level column.
+    field : str
+        Field of the struct, else empty.
+    type : pyarrow.DataType
+    """
+
+    name: str
+    column: str
+    field: str
+    type: pa.DataType
+
+    @property
+    def output_name(self) -> str:
+        """Name in the result: that of the field, without the struct's."""
+        return self.field or self.column
+
+    @property
+    def is_list(self) -> bool:
+        """Whether a row holds a list of values, one per epoch."""
+        return bool(
+            pa.types.is_list(self.type)
+            or pa.types.is_large_list(self.type)
+            or pa.types.is_fixed_size_list(self.type)
+        )
+
+    def of(self, batch: pa.RecordBatch) -> pa.Array:
+        """Return the values in a batch that holds the top-level column."""
+        values = batch.column(self.column)
+        return pc.struct_field(values, self.field) if self.field else values
+
+
+@dataclass(frozen=True)
+class Key:
+    """A column of HEALPix cells, nested.
+
+    Attributes
+    ----------
+    column : str
+    order : int
+        Order of the cells.
+    finest_order : int
+        Order below which the column's bits say nothing of the position.
+    """
+
+    column: str
+    order: int
+    finest_order: int
+
+    def cells(self, values: pa.Array | pa.ChunkedArray, order: int) -> IntArray:
+        """Return the cells of a coarser order that hold the column's; null becomes cell 0."""
+        keys = pc.fill_null(values, 0).to_numpy(zero_copy_only=False).astype(np.uint64)
+        return (keys >> np.uint64(2 * (self.order - order))).astype(np.int64)
+
+
+class CatalogFile:
+    """A Parquet file, open, its footer read.
+
+    Parameters
+    ----------
+    path : str
+    storage_options : mapping
+        Options of the fsspec file system.
+
+    Raises
+    ------
+    DamagedFileError
+        If the file is absent or its footer cannot be decoded.
+    TransientArchiveError
+        If the store does not answer.
+    """
+
+    def __init__(self, path: str, storage_options: Mapping[str, Any]) -> None:
+        self.path = path
+        self.source = CountedFile(path, storage_options)
+        buffer_size = _LOCAL_BUFFER_BYTES if self.source.local else _REMOTE_BUFFER_BYTES
+        with decoding(path):
+            self.parquet = pq.ParquetFile(
+                self.source,
+                pre_buffer=False,
+                buffer_size=buffer_size,
+                page_checksum_verification=True,
+            )
+            self.metadata: pq.FileMetaData = self.parquet.metadata
+            self.schema: pa.Schema = self.parquet.schema_arrow
+
+    def __enter__(self) -> "CatalogFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.parquet.close()
+        self.source.close()
+
+    def leaf(self, name: str) -> Leaf:
+        """Find a column by its name, ``column`` or ``struct.field``.
+
+        Raises
+        ------
+        ArchiveSchemaError
+            If there is none.
+        """
+        if name in self.schema.names:
+            return Leaf(name, name, "", self.schema.field(name).type)
+        column, _, field = name.partition(".")
+        found: Sequence[str] = self.schema.names
+        if field and column in found:
+            struct = self.schema.field(column).type
+            if not pa.types.is_struct(struct):
+                raise ArchiveSchemaError(
+                    f"{self.path}: column {column!r} has type {struct}, expected a struct with "
+                    f"the field {field!r}"
+                )
+            found = [struct.field(index).name for index in range(struct.num_fields)]
+            if field in found:
+                return Leaf(name, column, field, struct.field(field).type)
+        raise ArchiveSchemaError(f"{self.path}: column {name!r} is missing, found {sorted(found)}")
+
+    def position_leaf(self, name: str) -> Leaf:
+        """Find a column of angles.
+
+        Raises
+        ------
+        ArchiveSchemaError
+            If there is none, or it does not hold floating-point numbers.
+        """
+        leaf = self.leaf(name)
+        if not pa.types.is_floating(leaf.type):
+            raise ArchiveSchemaError(
+                f"{self.path}: column {name!r} has type {leaf.type}, expected floating point"
+            )
+        return leaf
+
+    def key(self) -> Key | None:
+        """Find the column of HEALPix cells: ``_healpix_<order>`` or ``_hipscat_index``.
+
+        Raises
+        ------
+        ArchiveSchemaError
+            If it does not hold 64-bit integers.
+        """
+        for name in self.schema.names:
+            healpix = re.fullmatch(r"_healpix_(\d+)", name)
+            if healpix:
+                key = Key(name, int(healpix[1]), int(healpix[1]))
+            elif name == "_hipscat_index":
+                # A cell of order 19 in the upper 42 bits, a counter in the lower 22.
+                key = Key(name, 30, 19)
+            else:
+                continue
+            type_ = self.schema.field(name).type
+            if type_ not in (pa.int64(), pa.uint64()):
+                raise ArchiveSchemaError(
+                    f"{self.path}: column {name!r} has type {type_}, expected int64 or uint64"
+                )
+            return key
+        return None
+
+    def chunks(self, row_group: int, leaf: Leaf) -> list[pq.ColumnChunkMetaData]:
+        """Return the column chunks of a row group that store a column."""
+        prefix = ".".join(filter(None, (leaf.column, leaf.field)))
+        group = self.metadata.row_group(row_group)
+        chunks = [group.column(index) for index in range(group.num_columns)]
+        return [chunk for chunk in chunks if f"{chunk.path_in_schema}.".startswith(f"{prefix}.")]

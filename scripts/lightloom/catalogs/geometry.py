@@ -1,0 +1,188 @@
+"""Circles on the sphere and the HEALPix cells (nested) that they touch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from astropy import units as u
+from astropy.coordinates import Latitude, Longitude
+from cdshealpix.nested import cone_search, lonlat_to_healpix, neighbours
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+#: Order at which a partition or a cell is written as a range of the finest cells.
+FINEST_ORDER = 29
+
+#: Mean cell size (the root of its area) over the distance to which its neighbours reach around a
+#: cell: an upper limit. The greatest ratio on the sphere is 1.22 at order 0 and rises to 1.48.
+_SIZE_OVER_REACH = 1.6
+
+_ORDER_0_SIZE_DEG = np.degrees(np.sqrt(np.pi / 3))
+
+#: Orders below the neighbourhood's by which a circle is resolved when its border matters.
+_REFINEMENT = 4
+
+
+def separation_arcsec(
+    ra1_deg: npt.ArrayLike, dec1_deg: npt.ArrayLike, ra2_deg: npt.ArrayLike, dec2_deg: npt.ArrayLike
+) -> FloatArray:
+    """Return great-circle distances by the haversine formula, exact for the smallest of them.
+
+    Parameters
+    ----------
+    ra1_deg, dec1_deg, ra2_deg, dec2_deg : array_like
+        Positions in degrees; broadcast against each other.
+
+    Returns
+    -------
+    numpy.ndarray of float64
+        Distances in arcsec.
+    """
+    ra1, dec1, ra2, dec2 = (
+        np.asarray(value, float) for value in (ra1_deg, dec1_deg, ra2_deg, dec2_deg)
+    )
+    # Differences are taken in degrees, where those of neighbouring numbers are exact.
+    half_ra = np.sin(np.radians(ra2 - ra1) / 2)
+    half_dec = np.sin(np.radians(dec2 - dec1) / 2)
+    haversine = half_dec**2 + np.cos(np.radians(dec1)) * np.cos(np.radians(dec2)) * half_ra**2
+    return np.degrees(2 * np.arcsin(np.sqrt(np.minimum(haversine, 1.0)))) * 3600
+
+
+def neighbourhood_order(radius_arcsec: float) -> int:
+    """Return the finest order at which a cell and its neighbours hold any circle centred in it.
+
+    Raises
+    ------
+    ValueError
+        If the radius is not positive, or too large for the coarsest cells (36.6 degrees).
+    """
+    largest_deg = _ORDER_0_SIZE_DEG / _SIZE_OVER_REACH
+    if not 0 < radius_arcsec <= largest_deg * 3600:
+        raise ValueError(
+            f"radius_arcsec is {radius_arcsec}, expected more than 0 and at most {largest_deg} deg"
+        )
+    return min(FINEST_ORDER, int(np.log2(largest_deg * 3600 / radius_arcsec)))
+
+
+def cells_at(ra_deg: FloatArray, dec_deg: FloatArray, order: int) -> IntArray:
+    """Return the cells of ``order`` that hold the positions, which must be on the sphere."""
+    cells = lonlat_to_healpix(
+        Longitude(ra_deg, u.deg), Latitude(dec_deg, u.deg), order, num_threads=1
+    )
+    return cells.astype(np.int64)
+
+
+def cells_around(ra_deg: FloatArray, dec_deg: FloatArray, order: int) -> tuple[IntArray, IntArray]:
+    """Return the cell of each position and its neighbours (8, at base-pixel corners 7 or 6).
+
+    Returns
+    -------
+    position : numpy.ndarray of int64
+        Index of the position.
+    cell : numpy.ndarray of int64
+        A cell of ``order``, as long as ``position``; distinct within a position.
+    """
+    cells = cells_at(ra_deg, dec_deg, order)
+    unique_cells, inverse = np.unique(cells, return_inverse=True)
+    around = np.sort(neighbours(unique_cells, order, num_threads=1), axis=1)[inverse]
+    distinct = around >= 0
+    distinct[:, 1:] &= around[:, 1:] != around[:, :-1]
+    position, _ = np.nonzero(distinct)
+    return position, around[distinct]
+
+
+def circle_ranges(ra_deg: float, dec_deg: float, radius_arcsec: float) -> tuple[IntArray, IntArray]:
+    """Return the cells that a circle touches, as ranges of the finest cells.
+
+    Next to the corners of base pixels cells up to about twice the radius from the centre are among
+    them; elsewhere the excess is a few percent.
+
+    Returns
+    -------
+    first, end : numpy.ndarray of int64
+        Half-open ranges of cells of order 29, ascending.
+    """
+    order = min(FINEST_ORDER, neighbourhood_order(radius_arcsec) + _REFINEMENT)
+    cells, orders, _ = cone_search(
+        Longitude(ra_deg, u.deg), Latitude(dec_deg, u.deg), radius_arcsec * u.arcsec, order
+    )
+    return cell_ranges(cells.astype(np.int64), orders)
+
+
+def cell_ranges(cells: IntArray, orders: npt.ArrayLike) -> tuple[IntArray, IntArray]:
+    """Return cells as half-open ranges of cells of order 29."""
+    shift = 2 * (FINEST_ORDER - np.asarray(orders, np.int64))
+    return cells << shift, (cells + 1) << shift
+
+
+@dataclass(frozen=True)
+class Neighbourhoods:
+    """The cells around targets in which every source within the radius lies.
+
+    Attributes
+    ----------
+    ra_deg, dec_deg : numpy.ndarray of float64, shape (n_targets,)
+    radius_arcsec : float
+    order : int
+        Order of the cells.
+    cell, target : numpy.ndarray of int64, shape (n_pairs,)
+        Pairs of a cell and a target whose circle may reach into it, by ascending cell.
+    """
+
+    ra_deg: FloatArray
+    dec_deg: FloatArray
+    radius_arcsec: float
+    order: int
+    cell: IntArray
+    target: IntArray
+
+    @classmethod
+    def of(
+        cls,
+        ra_deg: FloatArray,
+        dec_deg: FloatArray,
+        radius_arcsec: float,
+        finest_order: int = FINEST_ORDER,
+    ) -> "Neighbourhoods":
+        """Return the neighbourhoods of targets, in cells not finer than ``finest_order``."""
+        order = min(neighbourhood_order(radius_arcsec), finest_order)
+        target, cell = cells_around(ra_deg, dec_deg, order)
+        by_cell = np.argsort(cell, kind="stable")
+        return cls(ra_deg, dec_deg, radius_arcsec, order, cell[by_cell], target[by_cell])
+
+    def contain(self, cell: IntArray) -> npt.NDArray[np.bool_]:
+        """Tell which cells (of this order) belong to any neighbourhood."""
+        at = np.searchsorted(self.cell, cell)
+        return self.cell[np.minimum(at, len(self.cell) - 1)] == cell
+
+    def match(
+        self, ra_deg: FloatArray, dec_deg: FloatArray, cell: IntArray
+    ) -> tuple[IntArray, IntArray, FloatArray]:
+        """Return every pair of a source and a target not farther apart than the radius.
+
+        Parameters
+        ----------
+        ra_deg, dec_deg : numpy.ndarray of float64, shape (n_sources,)
+            Positions; one that is not finite matches nothing.
+        cell : numpy.ndarray of int64, shape (n_sources,)
+            Cell of each source, of this order.
+
+        Returns
+        -------
+        source, target : numpy.ndarray of int64
+            Indices, one element per pair.
+        separation : numpy.ndarray of float64
+            Distance in arcsec.
+        """
+        first = np.searchsorted(self.cell, cell, side="left")
+        n_targets = np.searchsorted(self.cell, cell, side="right") - first
+        source = np.repeat(np.arange(len(cell)), n_targets)
+        rank = np.arange(len(source)) - np.repeat(np.cumsum(n_targets) - n_targets, n_targets)
+        target = self.target[first[source] + rank]
+        with np.errstate(invalid="ignore"):
+            separation = separation_arcsec(
+                self.ra_deg[target], self.dec_deg[target], ra_deg[source], dec_deg[source]
+            )
+        within = separation <= self.radius_arcsec
+        return source[within], target[within], separation[within]

@@ -1,0 +1,151 @@
+"""Reading with DataFusion: through the page index, only the pages that hold what is wanted.
+
+A semi-join with a table of cells or keys is pushed down to the scan as a filter: the key column is
+decoded first, and of the other columns only the pages in which a row has passed.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from datafusion import SessionConfig, SessionContext
+
+from lightloom.catalogs.files import CatalogFile, Key, Leaf
+from lightloom.catalogs.geometry import FloatArray, IntArray, Neighbourhoods
+from lightloom.errors import DamagedFileError
+
+#: A row group whose wanted columns are smaller than this is read by one query; of a larger one as
+#: many rows at a time as have pages of no more than about this size.
+_QUERY_BYTES = 64 << 20
+_QUERY_ROWS = 128
+
+_SETTINGS = {
+    # The semi-join must keep the order of the file, and the filter come from the table of keys.
+    "datafusion.optimizer.join_reordering": "false",
+    "datafusion.execution.target_partitions": "1",
+    "datafusion.execution.parquet.enable_page_index": "true",
+    "datafusion.execution.parquet.pushdown_filters": "true",
+    "datafusion.execution.parquet.schema_force_view_types": "false",
+}
+
+
+def has_page_index(file: CatalogFile, key: Key, leaves: Sequence[Leaf]) -> bool:
+    """Tell whether single pages of the columns can be addressed by the key."""
+    if file.metadata.num_row_groups == 0:
+        return False
+    (key_chunk,) = file.chunks(0, file.leaf(key.column))
+    chunks = [chunk for leaf in leaves for chunk in file.chunks(0, leaf)]
+    return key_chunk.has_column_index and all(chunk.has_offset_index for chunk in chunks)
+
+
+class PageReader:
+    """Finds candidates in a local file and reads columns of some of them.
+
+    Attributes
+    ----------
+    requests, bytes : int
+        Queries made and the bytes of the pages that they read.
+    rows : int
+        Rows whose key was decoded.
+    """
+
+    plan = "datafusion page index"
+
+    def __init__(self, file: CatalogFile, ra: Leaf, dec: Leaf, key: Key) -> None:
+        self._file = file
+        self._ra = ra
+        self._dec = dec
+        self._key = key
+        self._key_name = _quoted(key.column)
+        self._context = SessionContext(SessionConfig(_SETTINGS))
+        self._context.register_parquet("catalog", file.path, file_extension="")
+        self._keys = np.empty(0, np.int64)
+        self.requests = 0
+        self.bytes = 0
+        self.rows = 0
+
+    def candidates(self, targets: Neighbourhoods) -> tuple[FloatArray, FloatArray, IntArray]:
+        """Return position (deg) and cell of every row in a neighbourhood, in file order."""
+        shift = 2 * (self._key.order - targets.order)
+        first, last = int(targets.cell[0]), int(targets.cell[-1])
+        found, self.rows = self._select(
+            [self._file.leaf(self._key.column), self._ra, self._dec],
+            f"{self._key_name} >> {shift}",
+            np.unique(targets.cell),
+            (first << shift, ((last + 1) << shift) - 1),
+        )
+        self._keys = found.column(0).to_numpy()
+        ra, dec = (
+            column.cast(pa.float64()).to_numpy(zero_copy_only=False) for column in found.columns[1:]
+        )
+        return ra, dec, self._keys >> shift
+
+    def payload(self, candidates: IntArray, leaves: Sequence[Leaf]) -> pa.Table:
+        """Return columns of some candidates, given by ascending numbers."""
+        wanted = np.unique(self._keys[candidates])
+        size = sum(
+            chunk.total_compressed_size
+            for row_group in range(self._file.metadata.num_row_groups)
+            for leaf in leaves
+            for chunk in self._file.chunks(row_group, leaf)
+        )
+        step = _QUERY_ROWS if size > _QUERY_BYTES else max(len(wanted), 1)
+        key_leaf = self._file.leaf(self._key.column)
+        tables = [pa.schema([(leaf.name, leaf.type) for leaf in leaves]).empty_table()]
+        for start in range(0, len(wanted), step):
+            keys = wanted[start : start + step]
+            found, _ = self._select(
+                [key_leaf, *leaves], self._key_name, keys, (int(keys[0]), int(keys[-1]))
+            )
+            # Rows that share a key with a wanted one come too, all in the order of the file.
+            sharing = np.flatnonzero(np.isin(self._keys, keys))
+            if not np.array_equal(found.column(0).to_numpy(), self._keys[sharing]):
+                raise DamagedFileError(f"{self._file.path}: rows differ between two readings")
+            chosen = np.flatnonzero(np.isin(sharing, candidates))
+            tables.append(found.remove_column(0).take(pa.array(chosen)))
+        return pa.concat_tables(tables)
+
+    def _select(
+        self, leaves: Sequence[Leaf], expression: str, values: IntArray, key_range: tuple[int, int]
+    ) -> tuple[pa.Table, int]:
+        """Return the rows whose expression is among the values, and the number of keys decoded."""
+        columns = ", ".join(f"{_selected(leaf)} as {_quoted(leaf.name)}" for leaf in leaves)
+        # The range is what pages of the key can be skipped by; the semi-join decides row by row.
+        query = (
+            f"select {columns} from wanted right semi join catalog on value = {expression} "
+            f"where {self._key_name} between {key_range[0]} and {key_range[1]}"
+        )
+        self._context.from_arrow(pa.table({"value": values}), name="wanted")
+        frame = self._context.sql(query)
+        # DataFusion raises nothing more specific, neither for a torn page nor for a wrong value.
+        try:
+            batches = frame.collect()
+        except Exception as error:
+            raise DamagedFileError(f"{self._file.path}: cannot be decoded ({error})") from error
+        finally:
+            self._context.deregister_table("wanted")
+        scans = [
+            metrics
+            for name, metrics in frame.execution_plan().collect_metrics()
+            if "file_type=parquet" in name
+        ]
+        self.requests += 1
+        self.bytes += sum(metrics.sum_by_name("bytes_scanned") or 0 for metrics in scans)
+        decoded = sum(
+            (metrics.sum_by_name("pushdown_rows_matched") or 0)
+            + (metrics.sum_by_name("pushdown_rows_pruned") or 0)
+            for metrics in scans
+        )
+        schema = pa.schema([(leaf.name, leaf.type) for leaf in leaves])
+        return pa.Table.from_batches(batches, frame.schema()).cast(schema), decoded
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _selected(leaf: Leaf) -> str:
+    if not leaf.field:
+        return _quoted(leaf.column)
+    field = leaf.field.replace("'", "''")
+    return f"{_quoted(leaf.column)}['{field}']"

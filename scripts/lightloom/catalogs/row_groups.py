@@ -1,0 +1,180 @@
+"""Reading with pyarrow: the row groups that hold candidates, streamed in small batches.
+
+It serves every file, and best those without a page index, where a column chunk can only be read
+from its start: no more of it is decoded at a time than a batch, and nothing after the last row that
+is wanted.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lightloom.catalogs.files import CatalogFile, Key, Leaf, decoding
+from lightloom.catalogs.geometry import FloatArray, IntArray, Neighbourhoods, cells_at
+
+_BATCH_BYTES = 16 << 20
+_BATCH_ROWS = 1 << 16
+
+
+class RowGroupReader:
+    """Finds candidates in a file and reads columns of some of them.
+
+    Attributes
+    ----------
+    rows : int
+        Rows whose key or position was decoded.
+    """
+
+    plan = "pyarrow row groups"
+
+    def __init__(self, file: CatalogFile, ra: Leaf, dec: Leaf, key: Key | None) -> None:
+        self._file = file
+        self._ra = ra
+        self._dec = dec
+        self._key = key
+        self._starts = np.cumsum(
+            [0] + [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
+        )
+        self._candidates = np.empty(0, np.int64)
+        self.requests = 0
+        self.bytes = 0
+        self.rows = 0
+
+    def candidates(self, targets: Neighbourhoods) -> tuple[FloatArray, FloatArray, IntArray]:
+        """Return position (deg) and cell of every row in a neighbourhood, in file order."""
+        with decoding(self._file.path):
+            if self._key is None:
+                found = self._candidates_by_position(targets)
+            else:
+                found = self._candidates_by_key(targets, self._key)
+        self._candidates, ra, dec, cell = found
+        return ra, dec, cell
+
+    def payload(self, candidates: IntArray, leaves: Sequence[Leaf]) -> pa.Table:
+        """Return columns of some candidates, given by ascending numbers."""
+        with decoding(self._file.path):
+            return self._take(self._candidates[candidates], leaves)
+
+    def _candidates_by_key(
+        self, targets: Neighbourhoods, key: Key
+    ) -> tuple[IntArray, FloatArray, FloatArray, IntArray]:
+        leaf = self._file.leaf(key.column)
+        rows, cells = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for row_group in range(self._file.metadata.num_row_groups):
+            if not self._key_may_match(row_group, targets, key):
+                continue
+            for first, batch in self._batches(row_group, [leaf]):
+                cell = key.cells(batch.column(0), targets.order)
+                inside = np.flatnonzero(targets.contain(cell))
+                rows.append(first + inside)
+                cells.append(cell[inside])
+                self.rows += batch.num_rows
+        row = np.concatenate(rows)
+        positions = self._take(row, [self._ra, self._dec])
+        return row, *_degrees(positions), np.concatenate(cells)
+
+    def _candidates_by_position(
+        self, targets: Neighbourhoods
+    ) -> tuple[IntArray, FloatArray, FloatArray, IntArray]:
+        found = [(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, np.int64))]
+        for row_group in range(self._file.metadata.num_row_groups):
+            if not self._box_may_match(row_group, targets):
+                continue
+            for first, batch in self._batches(row_group, [self._ra, self._dec]):
+                ra, dec = _degrees(
+                    pa.table([self._ra.of(batch), self._dec.of(batch)], ["ra", "dec"])
+                )
+                valid = np.flatnonzero(np.isfinite(ra) & (np.abs(dec) <= 90))
+                cell = cells_at(ra[valid], dec[valid], targets.order)
+                inside = targets.contain(cell)
+                row = valid[inside]
+                found.append((first + row, ra[row], dec[row], cell[inside]))
+                self.rows += batch.num_rows
+        row, ra, dec, cell = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return row, ra, dec, cell
+
+    def _key_may_match(self, row_group: int, targets: Neighbourhoods, key: Key) -> bool:
+        statistics = self._statistics(row_group, self._file.leaf(key.column))
+        if statistics is None:
+            return True
+        limits = pa.array([statistics.min, statistics.max], pa.uint64())
+        low, high = key.cells(limits, targets.order)
+        return bool(
+            np.searchsorted(targets.cell, low, side="left")
+            < np.searchsorted(targets.cell, high, side="right")
+        )
+
+    def _box_may_match(self, row_group: int, targets: Neighbourhoods) -> bool:
+        ra = self._statistics(row_group, self._ra)
+        dec = self._statistics(row_group, self._dec)
+        if ra is None or dec is None:
+            return True
+        radius_deg = targets.radius_arcsec / 3600
+        in_dec = (targets.dec_deg >= dec.min - radius_deg) & (
+            targets.dec_deg <= dec.max + radius_deg
+        )
+        return bool(np.any(in_dec & _in_ra_range(targets, ra.min, ra.max)))
+
+    def _statistics(self, row_group: int, leaf: Leaf) -> pq.Statistics | None:
+        (chunk,) = self._file.chunks(row_group, leaf)
+        if chunk.statistics is None or not chunk.statistics.has_min_max:
+            return None
+        return chunk.statistics
+
+    def _batches(
+        self, row_group: int, leaves: Sequence[Leaf]
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield the batches of a row group, each with the number of its first row in the file."""
+        n_rows = self._file.metadata.row_group(row_group).num_rows
+        size = sum(
+            chunk.total_uncompressed_size
+            for leaf in leaves
+            for chunk in self._file.chunks(row_group, leaf)
+        )
+        first = int(self._starts[row_group])
+        for batch in self._file.parquet.iter_batches(
+            batch_size=int(np.clip(_BATCH_BYTES * n_rows // max(size, 1), 1, _BATCH_ROWS)),
+            row_groups=[row_group],
+            columns=[leaf.name for leaf in leaves],
+            use_threads=False,
+        ):
+            yield first, batch
+            first += batch.num_rows
+
+    def _take(self, rows: IntArray, leaves: Sequence[Leaf]) -> pa.Table:
+        """Return columns of rows given by ascending numbers."""
+        schema = pa.schema([(leaf.name, leaf.type) for leaf in leaves])
+        taken = []
+        for row_group in np.unique(np.searchsorted(self._starts, rows, side="right") - 1):
+            wanted = rows[np.searchsorted(rows, self._starts[row_group]) :]
+            wanted = wanted[: np.searchsorted(wanted, self._starts[row_group + 1])]
+            for first, batch in self._batches(int(row_group), leaves):
+                here = slice(*np.searchsorted(wanted, [first, first + batch.num_rows]))
+                if here.start < here.stop:
+                    columns = pa.record_batch([leaf.of(batch) for leaf in leaves], schema=schema)
+                    taken.append(columns.take(pa.array(wanted[here] - first)))
+                if here.stop == len(wanted):
+                    break
+        return pa.Table.from_batches(taken, schema)
+
+
+def _degrees(positions: pa.Table) -> tuple[FloatArray, FloatArray]:
+    """Return two columns as arrays of float64, null as NaN."""
+    ra, dec = (
+        pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False) for column in positions.columns
+    )
+    return ra, dec
+
+
+def _in_ra_range(targets: Neighbourhoods, ra_min: float, ra_max: float) -> np.ndarray:
+    """Tell which circles touch a range of right ascension, which may be given in any cycle."""
+    radius = np.radians(targets.radius_arcsec / 3600)
+    dec = np.radians(targets.dec_deg)
+    pole_inside = np.abs(dec) + radius >= np.pi / 2
+    sine = np.where(pole_inside, 0.0, np.sin(radius) / np.cos(dec))
+    half_width = np.where(pole_inside, 180.0, np.degrees(np.arcsin(sine)))
+    distance = np.mod(targets.ra_deg - (ra_min - half_width), 360.0)
+    return distance <= (ra_max - ra_min) + 2 * half_width

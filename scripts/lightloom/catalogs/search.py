@@ -1,0 +1,193 @@
+"""Searching one partition of a catalogue: positions, match, then the rows of what matched."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lightloom.catalogs.files import CatalogFile, Key, Leaf
+from lightloom.catalogs.geometry import FINEST_ORDER, FloatArray, IntArray, Neighbourhoods
+from lightloom.catalogs.layouts import CatalogSpec, partition_files
+from lightloom.catalogs.pages import PageReader, has_page_index
+from lightloom.catalogs.planning import Search
+from lightloom.catalogs.row_groups import RowGroupReader
+from lightloom.errors import ArchiveSchemaError, DamagedFileError
+from lightloom.reads import Reads
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What one partition holds within the radius of the targets.
+
+    Attributes
+    ----------
+    table : pyarrow.Table
+        ``target`` (int64), ``match_arcsec`` (float64) and the columns asked for: a row per matched
+        source or, if list columns were asked for, per element of its lists. Ordered by target, then
+        object id, then as in the files.
+    matches : pyarrow.Table
+        ``target``, ``object_id`` (as typed in the file) and ``match_arcsec``: a row per matched
+        source, in the same order. A source with empty lists is here and not in ``table``.
+    reads : Reads
+    plan : str
+        The way of reading that was chosen from the metadata of the files.
+    """
+
+    table: pa.Table
+    matches: pa.Table
+    reads: Reads
+    plan: str
+
+
+def search_partition(
+    spec: CatalogSpec, search: Search, radius_arcsec: float, columns: Sequence[str]
+) -> SearchResult:
+    """Return every source of a partition within the radius of a target.
+
+    Parameters
+    ----------
+    spec : CatalogSpec
+    search : Search
+        The partition and its targets, from `plan_searches`.
+    radius_arcsec : float
+        Largest great-circle distance of a source from its target.
+    columns : sequence of str
+        Columns to return. A field of a struct column is asked for as ``struct.field`` and returned
+        as ``field``.
+
+    Returns
+    -------
+    SearchResult
+
+    Raises
+    ------
+    ArchiveSchemaError
+        If a column is missing or has another type than it must have.
+    DamagedFileError
+        If a file is absent or cannot be decoded, or its list columns differ in length.
+    TransientArchiveError
+        If the store broke off.
+    ValueError
+        If two columns asked for would have the same name in the result.
+    """
+    _check_names(columns)
+    paths = partition_files(search.partition, spec.storage_options)
+    files = [_search_file(spec, path, search, radius_arcsec, columns) for path in paths]
+    schema = files[0].sources.schema
+    for path, file in zip(paths, files, strict=True):
+        if file.sources.schema != schema:
+            raise ArchiveSchemaError(
+                f"{path}: columns {_types(file.sources.schema)}, expected {_types(schema)} as in "
+                f"{paths[0]}"
+            )
+    sources = pa.concat_tables([file.sources for file in files])
+    first = np.cumsum([0, *(file.sources.num_rows for file in files)])
+    pairs = pa.table(
+        {
+            "target": search.target[np.concatenate([file.target for file in files])],
+            "match_arcsec": np.concatenate([file.match_arcsec for file in files]),
+            "source": np.concatenate(
+                [file.source + start for file, start in zip(files, first, strict=False)]
+            ),
+        }
+    )
+    pairs = pairs.append_column("object_id", sources[spec.object_id].take(pairs["source"]))
+    pairs = pairs.sort_by([(name, "ascending") for name in ("target", "object_id", "source")])
+    leaves = {leaf.name: leaf for leaf in files[0].leaves}
+    return SearchResult(
+        table=_rows(pairs, sources, [leaves[name] for name in columns]),
+        matches=pairs.select(["target", "object_id", "match_arcsec"]),
+        reads=sum((file.reads for file in files), Reads()),
+        plan=", ".join(sorted({file.plan for file in files})),
+    )
+
+
+@dataclass(frozen=True)
+class _FileMatches:
+    """The matched sources of a file, and the pairs of a source and a target."""
+
+    leaves: list[Leaf]
+    sources: pa.Table
+    source: IntArray
+    target: IntArray
+    match_arcsec: FloatArray
+    reads: Reads
+    plan: str
+
+
+def _search_file(
+    spec: CatalogSpec, path: str, search: Search, radius_arcsec: float, columns: Sequence[str]
+) -> _FileMatches:
+    with CatalogFile(path, spec.storage_options) as file:
+        leaves = [file.leaf(name) for name in dict.fromkeys([spec.object_id, *columns])]
+        key = file.key()
+        reader = _reader(file, spec, key, leaves)
+        targets = Neighbourhoods.of(
+            search.ra_deg, search.dec_deg, radius_arcsec, key.finest_order if key else FINEST_ORDER
+        )
+        candidate, target, match_arcsec = targets.match(*reader.candidates(targets))
+        matched, source = np.unique(candidate, return_inverse=True)
+        sources = reader.payload(matched, leaves)
+        _check_lengths(path, sources, leaves)
+        reads = Reads(
+            file.source.requests + reader.requests, file.source.bytes + reader.bytes, reader.rows
+        )
+    return _FileMatches(leaves, sources, source, target, match_arcsec, reads, reader.plan)
+
+
+def _reader(
+    file: CatalogFile, spec: CatalogSpec, key: Key | None, leaves: Sequence[Leaf]
+) -> PageReader | RowGroupReader:
+    ra, dec = file.position_leaf(spec.ra), file.position_leaf(spec.dec)
+    if key and file.source.local and has_page_index(file, key, [ra, dec, *leaves]):
+        return PageReader(file, ra, dec, key)
+    return RowGroupReader(file, ra, dec, key)
+
+
+def _rows(pairs: pa.Table, sources: pa.Table, leaves: Sequence[Leaf]) -> pa.Table:
+    """Return a row per pair or, with list columns, per element of the lists of its source."""
+    lists = [leaf for leaf in leaves if leaf.is_list]
+    taken = {leaf.name: sources[leaf.name].take(pairs["source"]) for leaf in leaves}
+    columns = {"target": pairs["target"], "match_arcsec": pairs["match_arcsec"]}
+    if lists:
+        length = pc.fill_null(pc.list_value_length(taken[lists[0].name]), 0).to_numpy()
+        pair = pa.array(np.repeat(np.arange(pairs.num_rows), length))
+        columns = {name: column.take(pair) for name, column in columns.items()}
+    for leaf in leaves:
+        values = taken[leaf.name]
+        if leaf.is_list:
+            values = pc.list_flatten(values)
+        elif lists:
+            values = values.take(pair)
+        columns[leaf.output_name] = values
+    return pa.table(columns)
+
+
+def _check_names(columns: Sequence[str]) -> None:
+    names = ["target", "match_arcsec", *(name.rpartition(".")[2] for name in columns)]
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+    if repeated:
+        raise ValueError(f"columns {list(columns)} give {repeated} more than once in the result")
+
+
+def _check_lengths(path: str, sources: pa.Table, leaves: Sequence[Leaf]) -> None:
+    lengths = {
+        leaf.name: pc.fill_null(pc.list_value_length(sources[leaf.name]), 0)
+        for leaf in leaves
+        if leaf.is_list
+    }
+    for name, length in lengths.items():
+        expected_name, expected = next(iter(lengths.items()))
+        differs = pc.index(pc.not_equal(length, expected), True).as_py()
+        if differs >= 0:
+            raise DamagedFileError(
+                f"{path}: column {name!r} has a list of {length[differs]} elements where "
+                f"{expected_name!r} has {expected[differs]}"
+            )
+
+
+def _types(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)

@@ -1,0 +1,63 @@
+"""Conditions on the columns of a table, as the archive catalogue states them."""
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lightloom.errors import ArchiveSchemaError
+
+Condition = Sequence[Any]
+
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    # Any of the bits is set.
+    "&": lambda column, bits: (column & bits) != 0,
+}
+
+
+def any_holds(table: pa.Table, conditions: Sequence[Condition]) -> NDArray[np.bool_]:
+    """Tell for each row whether at least one condition holds.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+    conditions : sequence of (column, operator, value)
+        Operators are the keys of ``OPERATORS``. A null or NaN fulfils no condition.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_rows,)
+
+    Raises
+    ------
+    ArchiveSchemaError
+        If a column is missing, or bits are asked of a column that does not hold integers.
+    """
+    holds = np.zeros(table.num_rows, dtype=bool)
+    for name, symbol, value in conditions:
+        if name not in table.column_names:
+            raise ArchiveSchemaError(
+                f"column {name!r} of a quality condition is missing; found {table.column_names}"
+            )
+        column = table[name]
+        known = column.is_valid().to_numpy(zero_copy_only=False)
+        values = column.drop_null().to_numpy()
+        if values.dtype.kind == "f":
+            if symbol == "&":
+                raise ArchiveSchemaError(
+                    f"column {name!r} has type {column.type}, expected integers"
+                )
+            with np.errstate(invalid="ignore"):
+                holds[known] |= OPERATORS[symbol](values, value) & ~np.isnan(values)
+        else:
+            holds[known] |= OPERATORS[symbol](values, value)
+    return holds

@@ -1,0 +1,231 @@
+"""The configuration of a run, checked, typed and joined with the catalogue of archives.
+
+Imported whenever the Snakefile is read and in every job, so nothing heavy may be imported here.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from lightloom.config_checks import cross_check
+from lightloom.config_schema import Problem, check
+from lightloom.errors import ConfigError
+
+#: Options of an archive that decide what a fetch returns; a change of one of them fetches again.
+SETTINGS = (
+    "release",
+    "endpoint",
+    "layout",
+    "query_version",
+    "radius_arcsec",
+    "epoch_jyear",
+    "columns",
+    "bands",
+    "units",
+    "time",
+    "quality",
+)
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """A table of targets in a file; config/README.md explains the keys.
+
+    Attributes
+    ----------
+    path : str
+        The file, as the configuration writes it; messages and source rows repeat it.
+    ra, dec, id, label_column, pmra, pmdec, parallax : str or None
+        Names of columns.
+    ref_epoch : str, float or None
+        Name of a column, or the epoch of all rows [Julian year].
+    """
+
+    kind: str
+    path: str
+    ra: str
+    dec: str
+    id: str | None = None
+    label: str | None = None
+    label_column: str | None = None
+    pmra: str | None = None
+    pmdec: str | None = None
+    parallax: str | None = None
+    ref_epoch: str | float | None = None
+    unit: str = "deg"
+    frame: str = "icrs"
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """The section ``sample``."""
+
+    sources: tuple[TableSource, ...]
+    merge_radius_arcsec: float
+    on_bad_row: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the section as a JSON-able dict; ``from_dict`` gives it back."""
+        return {
+            **dataclasses.asdict(self),
+            "sources": [dataclasses.asdict(source) for source in self.sources],
+        }
+
+    @classmethod
+    def from_dict(cls, section: Mapping[str, Any]) -> Self:
+        """Make it from a checked section of the configuration."""
+        sources = tuple(TableSource(**source) for source in section["sources"])
+        return cls(sources, section["merge_radius_arcsec"], section["on_bad_row"])
+
+
+@dataclass(frozen=True)
+class ShardConfig:
+    """The section ``shards``."""
+
+    max_targets: int
+
+
+@dataclass(frozen=True)
+class DaskConfig:
+    """The section ``dask``."""
+
+    cluster: str
+    address: str | None = None
+    scheduler_file: str | None = None
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """The section ``report``."""
+
+    lightcurves: int
+
+
+@dataclass(frozen=True)
+class ArchiveSpec:
+    """A catalogue entry (config/archives.yaml) with the user's options merged over it.
+
+    config/README.md lists the meaning, type and unit of each.
+    """
+
+    name: str
+    module: str
+    title: str
+    release: str
+    endpoint: str
+    layout: str
+    storage_options: dict[str, Any]
+    query_version: int
+    radius_arcsec: float
+    epoch_jyear: float
+    columns: dict[str, Any]
+    bands: dict[str, dict[str, Any]]
+    units: dict[str, str]
+    time: dict[str, str]
+    quality: dict[str, list[list[Any]]]
+    views: dict[str, list[list[Any]]]
+    limits: dict[str, int]
+    citation: dict[str, str]
+
+    @property
+    def module_name(self) -> str:
+        """Full name of the module that searches the archive."""
+        return self.module if "." in self.module else f"lightloom.archives.{self.module}"
+
+    def settings(self) -> dict[str, Any]:
+        """Return the options that decide what a fetch returns, JSON-able and with sorted keys."""
+        return _canonical({name: getattr(self, name) for name in SETTINGS})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the entry as a JSON-able dict with sorted keys; ``from_dict`` gives it back."""
+        return _canonical(dataclasses.asdict(self))
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> Self:
+        """Make it from the dict that ``as_dict`` returned."""
+        return cls(**entry)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A checked configuration.
+
+    Attributes
+    ----------
+    results : Path
+        Folder into which everything is written.
+    archives : dict of str to ArchiveSpec
+        Every archive of the catalogue, by name, in the order of the names.
+    enabled : tuple of str
+        Names of the archives to search, sorted.
+    """
+
+    results: Path
+    sample: SampleConfig
+    shards: ShardConfig
+    archives: dict[str, ArchiveSpec]
+    enabled: tuple[str, ...]
+    allow_partial: bool
+    dask: DaskConfig
+    report: ReportConfig
+
+
+def load_run(config: Mapping[str, Any]) -> Run:
+    """Check the configuration and join it with the catalogue of archives.
+
+    Parameters
+    ----------
+    config : mapping
+        The configuration, as Snakemake has merged it from its files and the command line; the
+        catalogue (config/archives.yaml) is its section ``catalogue``.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    ConfigError
+        If anything is wrong; the message has a line for each wrong key.
+    """
+    filled, problems = check(config)
+    problems += cross_check(filled, problems)
+    if problems:
+        raise ConfigError(_message(problems))
+    options, catalogue = filled["archives"], filled["catalogue"]
+    archives = {
+        name: ArchiveSpec(name=name, **_merge_options(catalogue[name], options.get(name, {})))
+        for name in sorted(catalogue)
+    }
+    return Run(
+        results=Path(filled["results"]),
+        sample=SampleConfig.from_dict(filled["sample"]),
+        shards=ShardConfig(**filled["shards"]),
+        archives=archives,
+        enabled=tuple(name for name in sorted(options) if options[name]["enabled"]),
+        allow_partial=filled["allow_partial"],
+        dask=DaskConfig(**filled["dask"]),
+        report=ReportConfig(**filled["report"]),
+    )
+
+
+def _canonical(value: dict[str, Any]) -> dict[str, Any]:
+    """Return plain dicts with sorted keys, so that the order in a file does not matter."""
+    canonical: dict[str, Any] = json.loads(json.dumps(value, sort_keys=True))
+    return canonical
+
+
+def _message(problems: list[Problem]) -> str:
+    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in the configuration:"
+    return "\n  ".join([count, *map(str, sorted(problems, key=lambda problem: problem.sort_key))])
+
+
+def _merge_options(entry: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace options of a catalogue entry; limits and views are replaced one by one."""
+    given = {key: value for key, value in options.items() if key != "enabled"}
+    for key in {"limits", "views"} & given.keys():
+        given[key] = entry[key] | given[key]
+    return entry | given

@@ -1,0 +1,85 @@
+"""The tables of keys in config/README.md, made from the schemas.
+
+``python -m lightloom.config_docs`` writes them anew after a change of a schema.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lightloom.config_schema import SCHEMAS, expected_value, load_schema
+
+#: The manual that holds the tables.
+MANUAL = SCHEMAS.parent / "README.md"
+
+_BLOCK = re.compile(r"(<!-- keys of (\w+) -->\n).*?(<!-- end of keys -->)", re.DOTALL)
+
+
+def key_table(section: str) -> str:
+    """Return a Markdown table of all keys.
+
+    Parameters
+    ----------
+    section : {"config", "catalogue"}
+        The user's configuration, or the catalogue of archives.
+
+    Returns
+    -------
+    str
+        One line per key: its path, its values, its default, its meaning.
+    """
+    name = {"config": "config.schema.yaml", "catalogue": "archives.schema.yaml"}[section]
+    lines = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    lines += _lines(load_schema(name), name, "")
+    return "\n".join(lines)
+
+
+def update_manual(text: str) -> str:
+    """Return the text of the manual with its tables made anew."""
+    return _BLOCK.sub(lambda block: f"{block[1]}{key_table(block[2])}\n{block[3]}", text)
+
+
+def _lines(schema: Mapping[str, Any], file: str, prefix: str) -> Iterator[str]:
+    """Yield a line for each key below a mapping."""
+    for name, value in schema["properties"].items():
+        if value.get("$ref", "").endswith("/catalogue") and file == "config.schema.yaml":
+            continue
+        subschema, subfile = _resolved(value, file)
+        path = f"{prefix}{name}"
+        if "properties" not in subschema:
+            default = "required" if name in schema.get("required", ()) else "–"
+            if "default" in subschema:
+                default = f"`{json.dumps(subschema['default'])}`"
+            values = expected_value(subschema) or f"`{subschema['const']}`"
+            yield f"| `{path}` | {values} | {default} | {subschema.get('description', '')} |"
+        yield from _lines_below(subschema, subfile, path)
+
+
+def _lines_below(schema: Mapping[str, Any], file: str, path: str) -> Iterator[str]:
+    if "properties" in schema:
+        yield from _lines(schema, file, f"{path}.")
+    if "additionalProperties" in schema and isinstance(schema["additionalProperties"], dict):
+        entry, entry_file = _resolved(schema["additionalProperties"], file)
+        if "properties" in entry:
+            yield from _lines(entry, entry_file, f"{path}.<name>.")
+    for kind in schema.get("items", {}).get("allOf", ()):
+        item, item_file = _resolved(kind["then"], file)
+        yield from _lines(item, item_file, f"{path}[].")
+
+
+def _resolved(schema: Mapping[str, Any], file: str) -> tuple[Mapping[str, Any], str]:
+    """Return a schema with its reference replaced by what it refers to, and the file of that."""
+    if "$ref" not in schema:
+        return schema, file
+    target, _, pointer = schema["$ref"].partition("#")
+    file = target or file
+    found: Mapping[str, Any] = load_schema(file)
+    for key in pointer.strip("/").split("/"):
+        found = found[key]
+    resolved, file = _resolved(found, file)
+    return {**resolved, **{key: value for key, value in schema.items() if key != "$ref"}}, file
+
+
+if __name__ == "__main__":
+    MANUAL.write_text(update_manual(MANUAL.read_text(encoding="utf-8")), encoding="utf-8")

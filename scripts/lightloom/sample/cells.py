@@ -1,0 +1,196 @@
+"""Text cells of the tables that name targets: CSV and ECSV files.
+
+Every cell stays text until its column is known, so that ids come through as they are written and a
+wrong cell can be quoted.
+"""
+
+import csv
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from astropy.table import meta
+from numpy.typing import NDArray
+
+from lightloom.errors import SampleError
+from lightloom.sample.rejects import BadCell
+from lightloom.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from _csv import Reader
+
+#: Formats, by the file's suffix.
+FORMATS = (".csv", ".ecsv")
+
+_ECSV_DELIMITERS = (" ", ",")
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of some columns of a table.
+
+    Attributes
+    ----------
+    rows : ndarray of int64, shape (n_rows,)
+        Line of the file on which each row begins, from 1.
+    columns : dict of str to pyarrow.Array of string
+        The cells by column, shape (n_rows,) each, without surrounding space.
+    units : dict of str to str
+        Units of columns, where the file states them.
+    bad : list of BadCell
+        Rows that were left out, because they have too few or too many fields.
+    """
+
+    rows: NDArray[np.int64]
+    columns: dict[str, pa.Array]
+    units: dict[str, str]
+    bad: list[BadCell]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How the rows of a file are written."""
+
+    n_header_lines: int
+    delimiter: str
+    units: dict[str, str]
+    names: list[str] | None
+
+
+def read_cells(path: str, wanted: Sequence[str]) -> Cells:
+    """Read some columns of a table.
+
+    Parameters
+    ----------
+    path : str
+        CSV (UTF-8, commas, a header line) or ECSV file.
+    wanted : sequence of str
+        Names of columns.
+
+    Returns
+    -------
+    Cells
+
+    Raises
+    ------
+    SampleError
+        If the file is missing, of another format, not UTF-8, damaged, without rows, or lacks a
+        wanted column.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise SampleError(f"{path}: found the suffix {suffix!r}, expected {' or '.join(FORMATS)}")
+    if not Path(path).is_file():
+        raise SampleError(f"{path}: no such file, expected a table of targets")
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            layout = _ecsv_layout(path, file) if suffix == ".ecsv" else _Layout(0, ",", {}, None)
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            lines = itertools.islice(file, layout.n_header_lines, None)
+            return _read_rows(path, lines, layout, wanted)
+    except UnicodeDecodeError:
+        row = _first_row_not_utf8(path)
+        raise SampleError(f"{path}, row {row}: found bytes that are not UTF-8 text") from None
+
+
+def _first_row_not_utf8(path: str) -> int:
+    with Path(path).open("rb") as file:
+        for row, line in enumerate(file, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return row
+    raise AssertionError(f"{path} is UTF-8")
+
+
+def _ecsv_layout(path: str, file: Iterable[str]) -> _Layout:
+    comments = [
+        line.removeprefix("#").removeprefix(" ").rstrip("\r\n")
+        for line in itertools.takewhile(lambda line: line.startswith("#"), file)
+    ]
+    if not comments or not comments[0].startswith("%ECSV"):
+        raise SampleError(f"{path}, row 1: found no ECSV header, expected '# %ECSV 1.0'")
+    try:
+        header = meta.get_header_from_yaml(comments)
+        columns = {column["name"]: column.get("unit") for column in header["datatype"]}
+        delimiter = header.get("delimiter", " ")
+    except (meta.YamlParseError, KeyError, TypeError, AttributeError):
+        columns, delimiter = {}, ""
+    if delimiter not in _ECSV_DELIMITERS or not all(isinstance(name, str) for name in columns):
+        raise SampleError(
+            f"{path}, rows 1 to {len(comments)}: found a damaged ECSV header, expected its columns"
+            " and their delimiter, a space or a comma"
+        )
+    units = {name: str(unit) for name, unit in columns.items() if unit}
+    return _Layout(len(comments), delimiter, units, list(columns))
+
+
+def _read_rows(path: str, lines: Iterable[str], layout: _Layout, wanted: Sequence[str]) -> Cells:
+    reader = csv.reader(lines, delimiter=layout.delimiter, skipinitialspace=True, strict=True)
+    records = _records(path, reader, layout.n_header_lines)
+    row, header = next(records, (layout.n_header_lines + 1, []))
+    names = [name.strip() for name in header]
+    if not names:
+        raise SampleError(f"{path}: found an empty file, expected a line of column names and rows")
+    if layout.names is not None and names != layout.names:
+        raise SampleError(
+            f"{path}, row {row}: found the columns {', '.join(names)}, expected those of the"
+            f" ECSV header: {', '.join(layout.names)}"
+        )
+    places = _find_columns(path, names, wanted)
+    rows: list[int] = []
+    cells: list[list[str]] = [[] for _ in places]
+    bad: list[BadCell] = []
+    for row, record in records:
+        if len(record) != len(names):
+            bad.append(BadCell(path, row, "", _fields(record), f"{len(names)} fields"))
+            continue
+        rows.append(row)
+        for column, place in zip(cells, places, strict=True):
+            column.append(record[place])
+    if not rows and not bad:
+        raise SampleError(f"{path}: found no row, expected at least one target")
+    columns = {
+        name: pc.utf8_trim_whitespace(pa.array(column, pa.string()))
+        for name, column in zip(wanted, cells, strict=True)
+    }
+    return Cells(np.array(rows, dtype=np.int64), columns, layout.units, bad)
+
+
+def _fields(record: Sequence[str]) -> str:
+    return f"{len(record)} field{'s' if len(record) > 1 else ''}"
+
+
+def _records(path: str, reader: "Reader", n_before: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield each record that is not blank with the line on which it begins."""
+    while True:
+        row = n_before + reader.line_num + 1
+        try:
+            record = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise SampleError(
+                f"{path}, row {row}: found a damaged row ({error}), expected quotes in pairs"
+            ) from None
+        if record:
+            yield row, record
+
+
+def _find_columns(path: str, names: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Return the place of each wanted column."""
+    problems = []
+    for name in wanted:
+        if name not in names:
+            nearest = did_you_mean(name, names) or ","
+            problems.append(f"found no column {name!r}{nearest} expected one of {list(names)}")
+        elif names.count(name) > 1:
+            problems.append(f"found {names.count(name)} columns {name!r}, expected one")
+    if problems:
+        raise SampleError("\n".join(f"{path}: {problem}" for problem in problems))
+    return [names.index(name) for name in wanted]

@@ -1,0 +1,63 @@
+"""Say in a few lines what a run found and where it lies: python -m lightloom.summary results."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from lightloom.errors import ResultError
+
+_PLACES = (
+    ("lightcurves", "light curves, a Parquet dataset"),
+    ("hats/lightcurves", "the same as a HATS catalogue, one row per target"),
+    ("ledger.parquet", "how the search of every target in every archive ended"),
+    ("report", "figures and tables (snakemake --report report.html binds them)"),
+)
+
+
+def read_manifest(results: Path) -> dict[str, Any]:
+    """Read the manifest of a finished run.
+
+    Raises
+    ------
+    ResultError
+        If there is none.
+    """
+    path = results / "manifest.json"
+    if not path.exists():
+        raise ResultError(f"{path}: not found; expected the manifest of a finished run")
+    manifest: dict[str, Any] = json.loads(path.read_text())
+    return manifest
+
+
+def summarise(results: Path) -> str:
+    """Return the number of targets, the states per archive, and what to open.
+
+    Parameters
+    ----------
+    results : Path
+        The results folder of a finished run.
+    """
+    manifest = read_manifest(results)
+    lines = [f"{manifest['targets']} targets, {manifest['rows']} light-curve rows"]
+    for archive, entry in manifest["archives"].items():
+        states = ", ".join(f"{count} {state}" for state, count in sorted(entry["states"].items()))
+        lines.append(f"  {archive:<12} {entry['rows']:>9} rows   {states}")
+    width = max(len(str(results / place)) for place, _ in _PLACES)
+    lines.append("Open:")
+    lines += [f"  {results / place!s:<{width}}  {what}" for place, what in _PLACES]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the summary of a results folder."""
+    parser = argparse.ArgumentParser(prog="python -m lightloom.summary", description=__doc__)
+    parser.add_argument("results", type=Path, help="results folder of a finished run")
+    try:
+        print(summarise(parser.parse_args().results))
+    except ResultError as error:
+        raise SystemExit(f"lightloom: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,510 @@
+"""The configuration: what is accepted, and the message for everything that is not."""
+
+import copy
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lightloom.conditions import OPERATORS
+from lightloom.config import SETTINGS, ArchiveSpec, Run, SampleConfig, TableSource, load_run
+from lightloom.config_docs import MANUAL, update_manual
+from lightloom.config_schema import SCHEMAS, load_schema
+from lightloom.errors import ConfigError
+from lightloom.schema import LIGHTCURVE
+
+CONFIG = SCHEMAS.parent
+Config = dict[str, Any]
+
+
+def _read(name: str) -> Config:
+    document: Config = yaml.safe_load((CONFIG / name).read_text(encoding="utf-8"))
+    return document
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Config:
+    return _read("archives.yaml") | _read("config.yaml")
+
+
+@pytest.fixture
+def config(shipped: Config) -> Config:
+    return copy.deepcopy(shipped)
+
+
+def _minimal(config: Config) -> Config:
+    source = {"kind": "table", "path": "x.csv", "ra": "ra", "dec": "dec"}
+    return {
+        "sample": {"sources": [source]},
+        "archives": {"ztf": {"enabled": True}},
+        "catalogue": config["catalogue"],
+    }
+
+
+def _lines(config: Config) -> list[str]:
+    """Return the lines of the error, without the count."""
+    with pytest.raises(ConfigError) as caught:
+        load_run(config)
+    head, *lines = str(caught.value).split("\n  ")
+    plural = "s" if len(lines) > 1 else ""
+    assert head == f"{len(lines)} problem{plural} in the configuration:"
+    return lines
+
+
+def test_shipped_configuration(config: Config) -> None:
+    run = load_run(config)
+    assert run.results == Path("results")
+    assert run.enabled == ("unwise", "ztf")
+    assert list(run.archives) == sorted(config["catalogue"])
+    (source,) = run.sample.sources
+    assert (source.path, source.id, source.unit, source.frame) == (
+        "config/samples/yang2018.csv",
+        "name",
+        "deg",
+        "icrs",
+    )
+    assert run.archives["ztf"].module_name == "lightloom.archives.ztf"
+
+
+def test_loading_leaves_the_configuration_alone(config: Config) -> None:
+    config = _minimal(config)
+    before = copy.deepcopy(config)
+    load_run(config)
+    assert config == before
+
+
+def test_defaults_are_those_of_the_schema(config: Config) -> None:
+    run = load_run(_minimal(config))
+    assert (run.results, run.allow_partial) == (Path("results"), False)
+    assert (run.sample.merge_radius_arcsec, run.sample.on_bad_row) == (1.0, "stop")
+    assert run.shards.max_targets == 500
+    assert (run.dask.cluster, run.dask.address) == ("auto", None)
+    assert run.report.lightcurves == 6
+    assert run.enabled == ("ztf",)
+
+
+def test_source_has_the_defaults_of_the_schema() -> None:
+    keys = load_schema("config.schema.yaml")["$defs"]["table"]["properties"]
+    fields = dataclasses.fields(TableSource)
+    assert {field.name for field in fields} == set(keys)
+    for field in fields:
+        if field.default is not dataclasses.MISSING:
+            assert field.default == keys[field.name].get("default")
+
+
+def test_shipped_config_shows_the_defaults(config: Config) -> None:
+    def without_choices(run: Run) -> Run:
+        return dataclasses.replace(
+            run, archives={}, enabled=(), sample=dataclasses.replace(run.sample, sources=())
+        )
+
+    assert without_choices(load_run(config)) == without_choices(load_run(_minimal(config)))
+
+
+@pytest.mark.parametrize("overlay", ["live.yaml", "sky/embedded.yaml"])
+def test_overlays_only_replace_where_archives_lie(config: Config, overlay: str) -> None:
+    run = load_run(config)
+    options = _read(overlay)["archives"]
+    for name, replaced in options.items():
+        assert set(replaced) <= {"endpoint", "storage_options"}
+        config["archives"][name].update(replaced)
+    changed = load_run(config)
+    for name, replaced in options.items():
+        assert changed.archives[name] == dataclasses.replace(run.archives[name], **replaced)
+
+
+def test_options_replace_those_of_the_catalogue(config: Config) -> None:
+    before = load_run(config).archives["ztf"]
+    config["archives"]["ztf"] |= {
+        "enabled": False,
+        "radius_arcsec": 2,
+        "storage_options": {"key": "value"},
+        "limits": {"threads": 7},
+        "views": {"bright": [["native_value", "<", 15.5]]},
+    }
+    run = load_run(config)
+    assert run.enabled == ("unwise",)
+    spec = run.archives["ztf"]
+    assert spec.radius_arcsec == 2
+    assert spec.storage_options == {"key": "value"}
+    assert spec.limits == before.limits | {"threads": 7}
+    assert spec.views == before.views | {"bright": [["native_value", "<", 15.5]]}
+
+
+def test_archive_without_options_is_in_the_catalogue_but_not_searched(config: Config) -> None:
+    del config["archives"]["unwise"]
+    run = load_run(config)
+    assert run.enabled == ("ztf",)
+    assert "unwise" in run.archives
+
+
+def test_specs_travel_as_json(config: Config) -> None:
+    run = load_run(config)
+    for spec in run.archives.values():
+        text = json.dumps(spec.as_dict())
+        assert ArchiveSpec.from_dict(json.loads(text)) == spec
+    text = json.dumps(run.sample.as_dict())
+    assert SampleConfig.from_dict(json.loads(text)) == run.sample
+
+
+def test_settings_are_what_a_fetch_depends_on(config: Config) -> None:
+    spec = load_run(config).archives["ztf"]
+    assert set(spec.settings()) == set(SETTINGS)
+    unrelated = dataclasses.replace(
+        spec, storage_options={"a": 1}, title="x", views={}, limits={}, citation={}, name="y"
+    )
+    assert unrelated.settings() == spec.settings()
+    for name in SETTINGS:
+        assert dataclasses.replace(spec, **{name: {"b": 2}}).settings() != spec.settings()
+
+
+def test_order_of_keys_does_not_matter(config: Config) -> None:
+    def backwards(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: backwards(value[key]) for key in reversed(value)}
+        return value
+
+    spec, turned = (load_run(c).archives["unwise"] for c in (config, backwards(config)))
+    assert repr(turned.settings()) == repr(spec.settings())
+    assert repr(turned.as_dict()) == repr(spec.as_dict())
+
+
+def test_module_may_lie_outside_the_package(config: Config) -> None:
+    config["catalogue"]["ztf"]["module"] = "mypackage.myarchive"
+    assert load_run(config).archives["ztf"].module_name == "mypackage.myarchive"
+
+
+def _edit(*path: str | int, value: Any) -> Callable[[Config], None]:
+    def edit(config: Any) -> None:
+        for key in path[:-1]:
+            config = config[key]
+        config[path[-1]] = value
+
+    return edit
+
+
+def _remove(*path: str | int) -> Callable[[Config], None]:
+    def edit(config: Any) -> None:
+        for key in path[:-1]:
+            config = config[key]
+        del config[path[-1]]
+
+    return edit
+
+
+def _rename(name: str, new: str) -> Callable[[Config], None]:
+    def edit(config: Config) -> None:
+        config["catalogue"][new] = config["catalogue"][name]
+
+    return edit
+
+
+SOURCE = ("sample", "sources", 0)
+ZTF = ("catalogue", "ztf")
+KEYS = "allow_partial, archives, catalogue, dask, report, results, sample, shards"
+SOURCE_KEYS = (
+    "dec, frame, id, kind, label, label_column, parallax, path, pmdec, pmra, ra, ref_epoch, unit"
+)
+IN_A_FILE = "(write it without quotes, in a file: values nested in --config arrive as text)"
+
+#: What is done to the shipped configuration, and all lines of the error.
+WRONG: list[tuple[Any, ...]] = [
+    (
+        _edit("shard", value={}),
+        f"shard: unknown key, did you mean 'shards'? (expected: {KEYS})",
+    ),
+    (
+        _edit("zzz", value=1),
+        f"zzz: unknown key (expected: {KEYS})",
+    ),
+    (
+        _edit("shards", "maxtargets", value=10),
+        "shards.maxtargets: unknown key, did you mean 'max_targets'? (expected: max_targets)",
+    ),
+    (
+        _edit(*SOURCE, "RA", value="x"),
+        f"sample.sources[0].RA: unknown key, did you mean 'ra'? (expected: {SOURCE_KEYS})",
+    ),
+    (
+        _edit("archives", "zft", value={"enabled": True}),
+        "archives.zft: unknown archive, did you mean 'ztf'? (expected: unwise, ztf)",
+    ),
+    (
+        _edit("archives", "ztf", "query_version", value=2),
+        "archives.ztf.query_version: unknown key (expected: enabled, endpoint, epoch_jyear,"
+        " limits, radius_arcsec, release, storage_options, views)",
+    ),
+    (
+        _remove("sample"),
+        "sample: missing, found only the keys: "
+        "catalogue, results, shards, archives, allow_partial, dask, report",
+    ),
+    (
+        _remove(*SOURCE, "dec"),
+        "sample.sources[0].dec: missing, found only the keys: kind, path, label, id, ra",
+    ),
+    (
+        _edit("sample", "sources", value=[]),
+        "sample.sources: found a list of 0, expected a list of at least 1",
+    ),
+    (
+        _edit("sample", "sources", value="targets.csv"),
+        "sample.sources: found 'targets.csv', expected a list of at least 1",
+    ),
+    (
+        _edit(*SOURCE, "kind", value="fits"),
+        "sample.sources[0].kind: found 'fits', expected one of table",
+    ),
+    (
+        _edit(*SOURCE, "frame", value="b1950"),
+        "sample.sources[0].frame: found 'b1950', expected one of icrs, fk5, galactic",
+    ),
+    (
+        _edit(*SOURCE, "ra", value=3),
+        "sample.sources[0].ra: found 3, expected text (write it in quotes)",
+    ),
+    (
+        _edit(*SOURCE, "id", value=None),
+        "sample.sources[0].id: found nothing, expected text",
+    ),
+    (
+        _edit(*SOURCE, "pmra", value="pm"),
+        "sample.sources[0].pmdec: missing, expected both pmra and pmdec, found only pmra",
+        "sample.sources[0].ref_epoch: missing, expected the epoch of positions with proper motions",
+    ),
+    (
+        _edit(*SOURCE, "ref_epoch", value=57388.0),
+        "sample.sources[0].ref_epoch: found 57388.0, expected text or a number at least 1800 and"
+        " at most 2200",
+    ),
+    (
+        _edit("results", value=None),
+        "results: found nothing, expected text",
+    ),
+    (
+        _edit("allow_partial", value="true"),
+        "allow_partial: found 'true', expected true or false"
+        " (on the command line write --config allow_partial=True)",
+    ),
+    (
+        _edit("archives", "ztf", "enabled", value="true"),
+        f"archives.ztf.enabled: found 'true', expected true or false {IN_A_FILE}",
+    ),
+    (
+        _edit("archives", "ztf", value=True),
+        "archives.ztf: found true, expected a mapping",
+    ),
+    (
+        _edit("archives", "ztf", "radius_arcsec", value=0),
+        "archives.ztf.radius_arcsec: found 0, expected a number above 0 and at most 3600",
+    ),
+    (
+        _edit("archives", "ztf", "radius_arcsec", value=4000.5),
+        "archives.ztf.radius_arcsec: found 4000.5, expected a number above 0 and at most 3600",
+    ),
+    (
+        _edit("archives", "ztf", "radius_arcsec", value=float("nan")),
+        "archives.ztf.radius_arcsec: found nan, expected a number above 0 and at most 3600",
+    ),
+    (
+        _edit("archives", "ztf", "radius_arcsec", value="1.5"),
+        "archives.ztf.radius_arcsec: found '1.5', expected a number above 0 and at most 3600 "
+        + IN_A_FILE,
+    ),
+    (
+        _edit("archives", "ztf", "radius_arcsec", value="1.5 arcsec"),
+        "archives.ztf.radius_arcsec:"
+        " found '1.5 arcsec', expected a number above 0 and at most 3600",
+    ),
+    (
+        _edit("archives", "ztf", "radius_arcsec", value="[1"),
+        "archives.ztf.radius_arcsec: found '[1', expected a number above 0 and at most 3600",
+    ),
+    (
+        _edit("archives", value={"ztf": {"enabled": False}, "unwise": {}}),
+        "archives: found none with enabled: true, expected at least one",
+    ),
+    (
+        _edit("shards", "max_targets", value=500.5),
+        "shards.max_targets: found 500.5, expected a whole number at least 1 and at most 1000000",
+    ),
+    (
+        _edit("shards", "max_targets", value=True),
+        "shards.max_targets: found true, expected a whole number at least 1 and at most 1000000",
+    ),
+    (
+        _edit("sample", "on_bad_row", value="ignore"),
+        "sample.on_bad_row: found 'ignore', expected one of stop, skip",
+    ),
+    (
+        _edit("sample", "merge_radius_arcsec", value=-1),
+        "sample.merge_radius_arcsec: found -1, expected a number at least 0 and at most 60",
+    ),
+    (
+        _edit("dask", value={"cluster": "address"}),
+        "dask.address: missing, expected it because dask.cluster is address",
+    ),
+    (
+        _edit("dask", value={"scheduler_file": "scheduler.json"}),
+        "dask.cluster: found 'auto', expected scheduler_file because dask.scheduler_file is given",
+    ),
+    (
+        _edit("dask", value={"cluster": "address", "address": "192.0.2.10"}),
+        "dask.address: found '192.0.2.10', expected text such as 'tcp://192.0.2.10:8786'",
+    ),
+    (
+        _edit("report", "lightcurves", value=[]),
+        "report.lightcurves: found a list of 0, expected a whole number at least 0 and"
+        " at most 1000",
+    ),
+    (
+        _remove("catalogue"),
+        "catalogue: missing, found only the keys:"
+        " results, sample, shards, archives, allow_partial, dask, report",
+    ),
+    (
+        _rename("ztf", "Gaia-DR3"),
+        "catalogue.Gaia-DR3: found the name 'Gaia-DR3', expected text such as 'ztf' or 'gaia_dr3'",
+    ),
+    (
+        _remove(*ZTF, "columns", "time"),
+        "catalogue.ztf.columns.time: missing, found only the keys:"
+        " ra, dec, object_id, band, value, error, flags, field, extra",
+    ),
+    (
+        _edit(*ZTF, "bands", value={1: {"name": "g"}}),
+        "catalogue.ztf.bands[1]: found the name 1, expected text (write it in quotes)",
+    ),
+    (
+        _edit(*ZTF, "units", "native", value="magnitude"),
+        "catalogue.ztf.units.native: found 'magnitude', expected one of mag, Vega nMgy",
+    ),
+    (
+        _edit(*ZTF, "units", "mag_system", value="Vega"),
+        "catalogue.ztf.units.mag_system: found 'Vega', expected AB because units.native is mag",
+    ),
+    (
+        _edit(*ZTF, "time", "scale", value="UTC"),
+        "catalogue.ztf.time.scale: found 'UTC', expected one of utc, tai, tdb, tcb",
+    ),
+    (
+        _edit(*ZTF, "time", "ref", value="sun"),
+        "catalogue.ztf.time.ref: found 'sun', expected one of"
+        " topocentre, geocentre, heliocentre, barycentre",
+    ),
+    (
+        _edit(*ZTF, "release", value=24),
+        "catalogue.ztf.release: found 24, expected text (write it in quotes)",
+    ),
+    (
+        _edit(*ZTF, "layout", value="hive"),
+        "catalogue.ztf.columns.partition: missing, expected it because layout is hive",
+    ),
+    (
+        _edit(*ZTF, "quality", "bad", value=[["catflags", "=", 1]]),
+        "catalogue.ztf.quality.bad[0][1]: found '=', expected one of ==, !=, <, <=, >, >=, &",
+    ),
+    (
+        _edit(*ZTF, "quality", "bad", value=[["catflags", "&"]]),
+        "catalogue.ztf.quality.bad[0]: found a list of 2, expected a list of 3",
+    ),
+    (
+        _edit(*ZTF, "quality", "suspect", value=[["catflags", "&", 1.5]]),
+        "catalogue.ztf.quality.suspect[0][2]:"
+        " found 1.5, expected the bits as a whole number, as the operator is &",
+    ),
+    (
+        _edit(*ZTF, "quality", "bad", value=[["catflag", "!=", 0]]),
+        "catalogue.ztf.quality.bad[0][0]: found 'catflag', did you mean 'catflags'? expected a"
+        " column kept here: catflags, clrcoeff, fieldid, filterid, hmjd, mag, magerr, objectid,"
+        " rcid",
+    ),
+    (
+        _edit(*ZTF, "citation", "bibcode", value="Masci 2019"),
+        "catalogue.ztf.citation.bibcode: found 'Masci 2019', expected text of 19 characters",
+    ),
+    (
+        _edit(*ZTF, "limits", "mem_mb", value=10),
+        "catalogue.ztf.limits.mem_mb: found 10, expected a whole number at least 100",
+    ),
+    (
+        _edit("archives", "ztf", "views", value={"bright": [["mag", "<", 15]]}),
+        "archives.ztf.views.bright[0][0]:"
+        " found 'mag', expected one of " + ", ".join(LIGHTCURVE.names),
+    ),
+    (
+        _edit("archives", "ztf", "views", value={"flagged": [["flags_native", "&", "1"]]}),
+        "archives.ztf.views.flagged[0][2]:"
+        " found '1', expected the bits as a whole number, as the operator is &",
+    ),
+    (
+        _remove("catalogue", "unwise", "bands", "1", "ab_minus_vega_mag"),
+        "catalogue.unwise.bands.1.ab_minus_vega_mag:"
+        " missing, expected it because units.native is Vega nMgy",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("edit", "lines"),
+    [(edit, lines) for edit, *lines in WRONG],
+    ids=[lines[0].split(":")[0] for _, *lines in WRONG],
+)
+def test_wrong_configuration(
+    config: Config, edit: Callable[[Config], None], lines: list[str]
+) -> None:
+    edit(config)
+    assert _lines(config) == lines
+
+
+def test_all_problems_are_listed_at_once(config: Config) -> None:
+    config["archives"]["zft"] = {}
+    config["archives"]["ztf"]["radius_arcsec"] = -1
+    config["sample"]["sources"].append({"kind": "table", "path": "y.csv", "ra": "ra"})
+    config["dask"] = {"cluster": "address"}
+    config["catalogue"]["unwise"]["time"]["ref"] = "sun"
+    assert [line.split(": ")[0] for line in _lines(config)] == [
+        "archives.zft",
+        "archives.ztf.radius_arcsec",
+        "catalogue.unwise.time.ref",
+        "dask.address",
+        "sample.sources[1].dec",
+    ]
+
+
+def test_schema_knows_the_columns_of_light_curves() -> None:
+    definitions = load_schema("archives.schema.yaml")["$defs"]
+    assert definitions["light_curve_column"]["enum"] == LIGHTCURVE.names
+
+
+def test_schema_knows_the_operators() -> None:
+    definitions = load_schema("archives.schema.yaml")["$defs"]
+    assert set(definitions["operator"]["enum"]) == set(OPERATORS)
+
+
+def test_manual_is_up_to_date() -> None:
+    text = MANUAL.read_text(encoding="utf-8")
+    assert update_manual(text) == text
+    assert text.count("| `catalogue.<name>.") > 30
+
+
+def test_loading_imports_nothing_heavy(shipped: Config) -> None:
+    script = (
+        "import json, sys; from lightloom.config import load_run;"
+        " load_run(json.load(sys.stdin));"
+        " print(*{'numpy', 'pandas', 'pyarrow', 'astropy', 'dask'} & sys.modules.keys())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        input=json.dumps(shipped),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == ""

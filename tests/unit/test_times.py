@@ -1,0 +1,66 @@
+"""Times against astropy's own light-travel times and scales."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import EarthLocation, SkyCoord
+from astropy.time import Time
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lightloom.times import to_mjd_tdb_barycentre
+
+GEOCENTRE = EarthLocation.from_geocentric(0, 0, 0, unit="m")
+#: Twice the rounding of a float64 MJD.
+ROUNDING_DAYS = 2e-11
+#: Second-order terms of the heliocentric light travel time that astropy leaves to the caller.
+HELIOCENTRIC_DAYS = 5e-11
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    mjd=st.floats(51544.0, 61000.0),
+    ra_deg=st.floats(0.0, 360.0, exclude_max=True),
+    dec_deg=st.floats(-90.0, 90.0),
+)
+def test_barycentre_equals_astropy(mjd: float, ra_deg: float, dec_deg: float) -> None:
+    at_earth = Time(mjd, format="mjd", scale="utc", location=GEOCENTRE)
+    direction = SkyCoord(ra_deg * u.deg, dec_deg * u.deg)
+    expected = (at_earth.tdb + at_earth.light_travel_time(direction, "barycentric")).mjd
+    place = np.array([ra_deg]), np.array([dec_deg])
+
+    from_geocentre = to_mjd_tdb_barycentre(
+        np.array([mjd]), *place, time_scale="utc", time_ref="geocentre"
+    )
+    heliocentric = (at_earth + at_earth.light_travel_time(direction, "heliocentric")).mjd
+    from_heliocentre = to_mjd_tdb_barycentre(
+        np.array([heliocentric]), *place, time_scale="utc", time_ref="heliocentre"
+    )
+
+    assert from_geocentre[0] == pytest.approx(expected, rel=0, abs=ROUNDING_DAYS)
+    assert from_heliocentre[0] == pytest.approx(expected, rel=0, abs=HELIOCENTRIC_DAYS)
+
+
+def test_tdb_and_tcb_at_the_barycentre_need_no_light_travel() -> None:
+    mjd = np.array([55197.0 + 1600.0, np.nan])
+    place = np.array([10.0, 10.0]), np.array([20.0, 20.0])
+    tdb = to_mjd_tdb_barycentre(mjd, *place, time_scale="tdb", time_ref="barycentre")
+    tcb = to_mjd_tdb_barycentre(mjd, *place, time_scale="tcb", time_ref="barycentre")
+    assert tdb[0] == mjd[0]
+    assert np.isnan(tdb[1])
+    # Difference of the scales in 2014, from archives' documentation: TCB is ahead of UTC by 85.475
+    # s.
+    utc = Time(mjd[0], format="mjd", scale="tcb").utc.mjd
+    assert (utc - mjd[0]) * 86400 == pytest.approx(-85.475, abs=1e-2)
+    assert tcb[0] == pytest.approx(Time(mjd[0], format="mjd", scale="tcb").tdb.mjd, abs=1e-9)
+
+
+def test_wrong_scale_is_refused() -> None:
+    with pytest.raises(ValueError, match="ut1"):
+        to_mjd_tdb_barycentre(
+            np.array([1.0]),
+            np.array([0.0]),
+            np.array([0.0]),
+            time_scale="ut1",
+            time_ref="geocentre",
+        )

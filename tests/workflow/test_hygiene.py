@@ -1,0 +1,77 @@
+"""The workflow keeps the rules of the house."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from project import REPOSITORY
+
+RULE = re.compile(r"^( *)rule *(\w*):\n((?:\1 +.*\n|\n)+)", re.MULTILINE)
+
+
+def rules() -> list[tuple[str, str]]:
+    files = [REPOSITORY / "Snakefile", *sorted((REPOSITORY / "rules").glob("*.smk"))]
+    return [
+        (match[2] or f"template in {path.name}", match[3])
+        for path in files
+        for match in RULE.finditer(path.read_text())
+    ]
+
+
+def test_snakemake_finds_nothing_to_criticise() -> None:
+    lint = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--lint"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert lint.returncode == 0, lint.stdout + lint.stderr
+
+
+@pytest.mark.parametrize(("name", "text"), rules())
+def test_every_rule_is_documented_and_logged(name: str, text: str) -> None:
+    assert text.lstrip().startswith('"""'), name
+    if "localrule: True" not in text:
+        for directive in ("log:", "benchmark:", "conda:", "threads:", "resources:", "script:"):
+            assert directive in text, (name, directive)
+
+
+def test_files_stay_small() -> None:
+    assert len((REPOSITORY / "Snakefile").read_text().splitlines()) <= 60
+    for path in (REPOSITORY / "scripts").glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 40, path
+    for path in (REPOSITORY / "rules").glob("*.smk"):
+        defines = "def " in path.read_text()
+        assert defines == (path.name == "common.smk"), path
+
+
+def locked_versions() -> dict[str, set[str]]:
+    versions: dict[str, set[str]] = {}
+    for line in (REPOSITORY / "envs/requirements.lock").read_text().splitlines():
+        pin = re.match(r"^([\w.-]+)==([^ ;\\]+)", line)
+        if pin:
+            versions.setdefault(pin[1], set()).add(pin[2])
+    return versions
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "envs").glob("*.yaml")), ids=lambda p: p.name)
+def test_conda_pins_agree_with_the_lock_file(path: Path) -> None:
+    locked = locked_versions()
+    for pin in yaml.safe_load(path.read_text())["dependencies"]:
+        name, _, version = pin.partition("=")
+        if name != "python":
+            # The plotting library without its Qt window is another package there.
+            assert version in locked[name.removesuffix("-base")], pin
+
+
+def test_the_lock_file_has_hashes_and_no_address() -> None:
+    text = (REPOSITORY / "envs/requirements.lock").read_text()
+    assert "://" not in text
+    pins = re.findall(r"^[\w.-]+==", text, re.MULTILINE)
+    assert len(pins) > 50
+    assert len(re.findall(r"^[\w.-]+==[^\n]*\\\n +--hash=sha256:", text, re.MULTILINE)) == len(pins)
