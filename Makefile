@@ -4,6 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
+# Each job would compile every import again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test unit lint lock clean
 
 run: $(READY)

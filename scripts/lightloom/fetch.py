@@ -93,6 +93,15 @@ class Outcome:
         ]
         return columns
 
+    def reopen(self) -> NDArray[np.int64]:
+        """Return the targets to ask for, with what an earlier attempt said of them cleared."""
+        pending = np.flatnonzero(self.unfinished)
+        for column in (self.state, self.error_class, self.message):
+            column[pending] = None
+        # Rows are counted when they are written, those of the earlier attempt as well.
+        self.n_rows[:] = 0
+        return pending
+
     @property
     def unfinished(self) -> NDArray[np.bool_]:
         """Targets about which the archive has to be asked (again)."""
@@ -244,10 +253,8 @@ def _write_rows(
             ambiguous = _ambiguous_targets(archive, rows)
             asked = ambiguous[outcome.state[ambiguous] == None]  # noqa: E711 (element-wise)
             outcome.state[asked] = "ambiguous"
-            name = pa.array([archive.spec.name]).take(pa.array(np.zeros(len(target), np.int64)))
-            rows = rows.append_column("objectid", objectids.take(rows["target"])).append_column(
-                "archive", name
-            )
+            rows = rows.append_column("objectid", objectids.take(rows["target"]))
+            rows = rows.append_column("archive", pa.repeat(archive.spec.name, rows.num_rows))
             sink.write(rows.drop_columns(["target"]))
     settled = outcome.state != None  # noqa: E711 (element-wise)
     outcome.state[~settled & (outcome.n_rows > 0)] = "data"
@@ -298,19 +305,9 @@ def fetch_shard(
     started = time.monotonic()
     shard = pq.read_table(shard_path)
     archive = get_archive(spec)
-    kept_rows, kept_status = (
-        unfinished_path(part_path, suffix) for suffix in (".parquet", ".json")
-    )
-    outcome = _earlier_outcome(kept_status, key) or Outcome.pending(shard.num_rows)
-    pending = np.flatnonzero(outcome.unfinished)
-    resumed = len(pending) < shard.num_rows
-    for column, value in (("state", None), ("error_class", None), ("message", None)):
-        getattr(outcome, column)[pending] = value
-    footer = {
-        "lightloom_archive": spec.name,
-        "lightloom_release": spec.release,
-        "lightloom_key": json.dumps(dict(key), sort_keys=True),
-    }
+    kept = _Kept(part_path)
+    outcome = kept.outcome(key) or Outcome.pending(shard.num_rows)
+    pending = outcome.reopen()
     with _scratch_folder(unfinished_path(part_path, ".scratch")) as scratch:
         search = _Search(scratch, pending, outcome)
         _search_archive(
@@ -318,11 +315,16 @@ def fetch_shard(
         )
         _count_sources(search)
         streams = [_row_stream(path, pending) for path in search.row_files]
-        if resumed:
-            streams.append(_earlier_stream(kept_rows, shard["objectid"].combine_chunks()))
-            outcome.n_rows[:] = 0
+        if len(pending) < shard.num_rows:
+            streams.append(_earlier_stream(kept.rows, shard["objectid"].combine_chunks()))
         rows_path = scratch / "part.parquet"
+        footer = {
+            "lightloom_archive": spec.name,
+            "lightloom_release": spec.release,
+            "lightloom_key": json.dumps(dict(key), sort_keys=True),
+        }
         _write_rows(rows_path, archive, shard, streams, search, footer)
+        _log.info("%s, shard %s: %s", spec.name, shard_path.stem, _summary(outcome))
         status = {
             "archive": spec.name,
             "shard": shard_path.stem,
@@ -336,18 +338,43 @@ def fetch_shard(
             "retrieved_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         complete = not outcome.unfinished.any()
-        _log.info("%s, shard %s: %s", spec.name, shard_path.stem, _summary(outcome))
         if not complete:
-            shutil.copyfile(rows_path, kept_rows)
-            write_json(kept_status, status)
+            kept.write(rows_path, status)
         if complete or allow_partial:
             rows_path.replace(part_path)
             write_json(status_path, status)
     if complete:
-        kept_status.unlink(missing_ok=True)
-        kept_rows.unlink(missing_ok=True)
+        kept.clear()
     elif not allow_partial:
         raise _failure(spec, shard_path.stem, outcome)
+
+
+class _Kept:
+    """What an unfinished attempt leaves beside its part, for the next one to go on with."""
+
+    def __init__(self, part_path: Path) -> None:
+        self.rows = unfinished_path(part_path, ".parquet")
+        self._status = unfinished_path(part_path, ".json")
+
+    def outcome(self, key: Mapping[str, str]) -> Outcome | None:
+        """Return how the last attempt left its targets, if there was one at the same part."""
+        if not self._status.exists():
+            return None
+        status = json.loads(self._status.read_text())
+        if status["key"] != dict(key):
+            return None
+        _log.info("going on where the last attempt ended")
+        return Outcome.from_json(status["targets"])
+
+    def write(self, rows_path: Path, status: Mapping[str, Any]) -> None:
+        """Keep the rows of the finished targets, and the states of all."""
+        shutil.copyfile(rows_path, self.rows)
+        write_json(self._status, status)
+
+    def clear(self) -> None:
+        """Forget the last attempt: the part is whole."""
+        self._status.unlink(missing_ok=True)
+        self.rows.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -359,18 +386,6 @@ def _scratch_folder(path: Path) -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path)
-
-
-def _earlier_outcome(kept_status: Path, key: Mapping[str, str]) -> Outcome | None:
-    """Return how an unfinished attempt at the same part left its targets."""
-    if not kept_status.exists():
-        return None
-    status = json.loads(kept_status.read_text())
-    if status["key"] != dict(key):
-        return None
-    columns = status["targets"]
-    _log.info("going on where the last attempt ended")
-    return Outcome.from_json(columns)
 
 
 def _search_archive(
