@@ -261,6 +261,26 @@ def test_positions_that_are_null_or_nan_match_nothing(tmp_path: Path, page_index
     assert_equals_brute_force(search(spec, targets, 30.0), table.slice(60), targets, 30.0)
 
 
+def test_nan_beside_values_that_are_all_equal(tmp_path: Path) -> None:
+    table, targets = crowd(200)
+    names = table.column_names
+    noise = pa.array([0.5, float("nan")] * 100, pa.float32())
+    table = table.set_column(names.index("filterid"), "filterid", noise)
+    for name, options in WRITTEN.items():
+        spec = write_hats(tmp_path / name, table, BASE_PIXELS, **options)
+        (result,) = search(spec, targets, 60.0, ["objectid", "filterid"])
+        found = dict(
+            zip(
+                result.table["objectid"].to_pylist(),
+                result.table["filterid"].to_pylist(),
+                strict=True,
+            )
+        )
+        expected = dict(zip(table["objectid"].to_pylist(), noise.to_pylist(), strict=True))
+        assert len(found) > 20
+        assert {i: repr(v) for i, v in found.items()} == {i: repr(expected[i]) for i in found}
+
+
 def test_flat_detections_with_string_ids_and_upper_case_names(tmp_path: Path) -> None:
     table, targets = crowd()
     flat = table.select(["_healpix_29", "objra", "objdec"])
