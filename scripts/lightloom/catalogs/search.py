@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -73,9 +74,63 @@ def search_partition(
     ValueError
         If two columns asked for would have the same name in the result.
     """
-    _check_names(columns)
+    check_names(columns)
+    found = match_partition(spec, search, radius_arcsec, columns)
+    leaves = {leaf.name: leaf for leaf in found.leaves}
+    return SearchResult(
+        table=_rows(found.pairs, found.sources, [leaves[name] for name in columns]),
+        matches=found.pairs.select(["target", "object_id", "match_arcsec"]),
+        reads=found.reads,
+        plan=found.plan,
+    )
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The matched sources of a partition, and the pairs of a target and a source.
+
+    Attributes
+    ----------
+    leaves : list of Leaf
+        The columns of ``sources``.
+    sources : pyarrow.Table
+        Object id and the columns asked for, a row per matched source.
+    pairs : pyarrow.Table
+        ``target``, ``match_arcsec``, ``source`` (row of ``sources``) and ``object_id``, ordered by
+        target, object id and source.
+    reads : Reads
+    plan : str
+    """
+
+    leaves: list[Leaf]
+    sources: pa.Table
+    pairs: pa.Table
+    reads: Reads
+    plan: str
+
+
+def match_partition(
+    spec: CatalogSpec,
+    search: Search,
+    radius_arcsec: float,
+    columns: Sequence[str],
+    joined_ids: pa.Array | None = None,
+) -> Matches:
+    """Return the sources of a partition within the radius of a target, and their columns.
+
+    Parameters
+    ----------
+    spec, search, radius_arcsec, columns
+        As for `search_partition`.
+    joined_ids : pyarrow.Array, shape (n_targets,), optional
+        The object id that a source must have to match each target of the search.
+
+    Returns
+    -------
+    Matches
+    """
     paths = partition_files(search.partition, spec.storage_options)
-    files = [_search_file(spec, path, search, radius_arcsec, columns) for path in paths]
+    files = [_search_file(spec, path, search, radius_arcsec, columns, joined_ids) for path in paths]
     schema = files[0].sources.schema
     for path, file in zip(paths, files, strict=True):
         if file.sources.schema != schema:
@@ -95,11 +150,10 @@ def search_partition(
         }
     )
     pairs = pairs.append_column("object_id", sources[spec.object_id].take(pairs["source"]))
-    pairs = pairs.sort_by([(name, "ascending") for name in ("target", "object_id", "source")])
-    leaves = {leaf.name: leaf for leaf in files[0].leaves}
-    return SearchResult(
-        table=_rows(pairs, sources, [leaves[name] for name in columns]),
-        matches=pairs.select(["target", "object_id", "match_arcsec"]),
+    return Matches(
+        leaves=files[0].leaves,
+        sources=sources,
+        pairs=pairs.sort_by([(name, "ascending") for name in ("target", "object_id", "source")]),
         reads=sum((file.reads for file in files), Reads()),
         plan=", ".join(sorted({file.plan for file in files})),
     )
@@ -119,7 +173,12 @@ class _FileMatches:
 
 
 def _search_file(
-    spec: CatalogSpec, path: str, search: Search, radius_arcsec: float, columns: Sequence[str]
+    spec: CatalogSpec,
+    path: str,
+    search: Search,
+    radius_arcsec: float,
+    columns: Sequence[str],
+    joined_ids: pa.Array | None,
 ) -> _FileMatches:
     with CatalogFile(path, spec.storage_options) as file:
         leaves = [file.leaf(name) for name in dict.fromkeys([spec.object_id, *columns])]
@@ -129,6 +188,13 @@ def _search_file(
             search.ra_deg, search.dec_deg, radius_arcsec, key.finest_order if key else FINEST_ORDER
         )
         candidate, target, match_arcsec = targets.match(*reader.candidates(targets))
+        if joined_ids is not None:
+            joined = _joined(file, reader, leaves[0], candidate, joined_ids.take(pa.array(target)))
+            candidate, target, match_arcsec = (
+                candidate[joined],
+                target[joined],
+                match_arcsec[joined],
+            )
         matched, source = np.unique(candidate, return_inverse=True)
         sources = reader.payload(matched, leaves)
         _check_lengths(path, sources, leaves)
@@ -145,6 +211,24 @@ def _reader(
     if key and file.source.local and has_page_index(file, key, [ra, dec, *leaves]):
         return PageReader(file, ra, dec, key)
     return RowGroupReader(file, ra, dec, key)
+
+
+def _joined(
+    file: CatalogFile,
+    reader: PageReader | RowGroupReader,
+    object_id: Leaf,
+    candidate: IntArray,
+    wanted: pa.Array,
+) -> npt.NDArray[np.bool_]:
+    """Tell which candidates have the object id that is wanted of each."""
+    if object_id.type != wanted.type:
+        raise ArchiveSchemaError(
+            f"{file.path}: column {object_id.name!r} has type {object_id.type}, expected "
+            f"{wanted.type} as in the table of objects"
+        )
+    distinct, number = np.unique(candidate, return_inverse=True)
+    ids = reader.payload(distinct, [object_id]).column(0).take(pa.array(number))
+    return pc.fill_null(pc.equal(ids, wanted), False).to_numpy()
 
 
 def _rows(pairs: pa.Table, sources: pa.Table, leaves: Sequence[Leaf]) -> pa.Table:
@@ -166,7 +250,8 @@ def _rows(pairs: pa.Table, sources: pa.Table, leaves: Sequence[Leaf]) -> pa.Tabl
     return pa.table(columns)
 
 
-def _check_names(columns: Sequence[str]) -> None:
+def check_names(columns: Sequence[str]) -> None:
+    """Refuse columns that would have the same name in the result."""
     names = ["target", "match_arcsec", *(name.rpartition(".")[2] for name in columns)]
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:

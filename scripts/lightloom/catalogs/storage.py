@@ -10,6 +10,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from lightloom.errors import ArchiveError, DamagedFileError, TransientArchiveError
+from lightloom.reads import Reads
 
 #: HTTP statuses that another attempt will not change.
 _ABSENT = (404, 410)
@@ -82,6 +83,11 @@ class CountedFile:
             # Read-ahead would fetch what the reader has decided to skip.
             self._file = file_system.open(inner, "rb", cache_type="none")
         self.local = isinstance(file_system, LocalFileSystem)
+
+    @property
+    def reads(self) -> Reads:
+        """The requests made and the bytes they returned."""
+        return Reads(self.requests, self.bytes)
 
     @property
     def closed(self) -> bool:
