@@ -31,8 +31,8 @@ def requested(target):
 
 def catalogue_files(archive):
     """Files of a catalogue on this machine: if one is missing, a rule has to make it."""
-    spec = RUN.archives[archive]
-    return [] if "://" in spec.endpoint else [marker(spec.endpoint, spec.layout)]
+    catalogues = RUN.archives[archive].catalogues
+    return [marker(endpoint, layout) for endpoint, layout in catalogues if "://" not in endpoint]
 
 
 def key_of(archive):

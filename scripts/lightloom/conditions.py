@@ -1,6 +1,7 @@
 """Conditions on the columns of a table, as the archive catalogue states them."""
 
 import operator
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +22,15 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
     # Any of the bits is set.
     "&": lambda column, bits: (column & bits) != 0,
+    "!~": lambda column, pattern: np.array(
+        [re.search(pattern, text) is None for text in column], dtype=bool
+    ),
+}
+
+#: Types that an operator needs.
+_NEEDS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
+    "&": (pa.types.is_integer, "integers"),
+    "!~": (pa.types.is_string, "text"),
 }
 
 
@@ -40,7 +50,8 @@ def any_holds(table: pa.Table, conditions: Sequence[Condition]) -> NDArray[np.bo
     Raises
     ------
     ArchiveSchemaError
-        If a column is missing, or bits are asked of a column that does not hold integers.
+        If a column is missing, or holds no integers where bits are asked for, or no text where it
+        is compared with a pattern.
     """
     holds = np.zeros(table.num_rows, dtype=bool)
     for name, symbol, value in conditions:
@@ -49,13 +60,12 @@ def any_holds(table: pa.Table, conditions: Sequence[Condition]) -> NDArray[np.bo
                 f"column {name!r} of a quality condition is missing; found {table.column_names}"
             )
         column = table[name]
+        is_needed, expected = _NEEDS.get(symbol, (None, ""))
+        if is_needed and not is_needed(column.type):
+            raise ArchiveSchemaError(f"column {name!r} has type {column.type}, expected {expected}")
         known = column.is_valid().to_numpy(zero_copy_only=False)
         values = column.drop_null().to_numpy()
         if values.dtype.kind == "f":
-            if symbol == "&":
-                raise ArchiveSchemaError(
-                    f"column {name!r} has type {column.type}, expected integers"
-                )
             with np.errstate(invalid="ignore"):
                 holds[known] |= OPERATORS[symbol](values, value) & ~np.isnan(values)
         else:

@@ -18,13 +18,18 @@ from lightloom.errors import ConfigError
 SETTINGS = (
     "release",
     "endpoint",
+    "subsets",
     "layout",
+    "detections",
+    "unique_objects",
+    "kind",
     "query_version",
     "radius_arcsec",
     "epoch_jyear",
     "columns",
     "bands",
     "units",
+    "missing",
     "time",
     "quality",
 )
@@ -116,7 +121,10 @@ class ArchiveSpec:
     title: str
     release: str
     endpoint: str
+    subsets: list[str]
     layout: str
+    unique_objects: bool
+    kind: str
     storage_options: dict[str, Any]
     query_version: int
     radius_arcsec: float
@@ -124,16 +132,31 @@ class ArchiveSpec:
     columns: dict[str, Any]
     bands: dict[str, dict[str, Any]]
     units: dict[str, str]
-    time: dict[str, str]
+    missing: list[float]
+    time: dict[str, Any]
     quality: dict[str, list[list[Any]]]
     views: dict[str, list[list[Any]]]
     limits: dict[str, int]
     citation: dict[str, str]
+    detections: dict[str, Any] | None = None
 
     @property
     def module_name(self) -> str:
         """Full name of the module that searches the archive."""
         return self.module if "." in self.module else f"lightloom.archives.{self.module}"
+
+    @property
+    def endpoints(self) -> list[str]:
+        """Roots of the catalogues that are searched for positions."""
+        return [self.endpoint.replace("{subset}", name) for name in self.subsets] or [self.endpoint]
+
+    @property
+    def catalogues(self) -> list[tuple[str, str]]:
+        """Root and layout of every catalogue that is read."""
+        found = [(endpoint, self.layout) for endpoint in self.endpoints]
+        if self.detections:
+            found.append((self.detections["endpoint"], self.detections["layout"]))
+        return found
 
     def settings(self) -> dict[str, Any]:
         """Return the options that decide what a fetch returns, JSON-able and with sorted keys."""
@@ -224,8 +247,8 @@ def _message(problems: list[Problem]) -> str:
 
 
 def _merge_options(entry: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace options of a catalogue entry; limits and views are replaced one by one."""
+    """Replace options of a catalogue entry; nested options are replaced one by one."""
     given = {key: value for key, value in options.items() if key != "enabled"}
-    for key in {"limits", "views"} & given.keys():
+    for key in {"detections", "limits", "views"} & given.keys():
         given[key] = entry[key] | given[key]
     return entry | given

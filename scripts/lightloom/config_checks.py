@@ -1,16 +1,33 @@
 """Checks of the configuration beyond what a schema can say: keys that must fit other keys."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lightloom.config_schema import KeyPath, Problem
 from lightloom.suggest import did_you_mean
 
-#: Magnitude system that each native unit is converted from.
-MAG_SYSTEMS = {"mag": "AB", "Vega nMgy": "Vega"}
+#: Magnitude systems in which each native unit can be published.
+MAG_SYSTEMS = {
+    "mag": ("AB", "Vega"),
+    "Jy": ("AB",),
+    "mJy": ("AB",),
+    "uJy": ("AB",),
+    "nJy": ("AB",),
+    "nMgy": ("AB",),
+    "Vega nMgy": ("Vega",),
+    "electron/s": ("AB", "none"),
+    "relative": ("AB", "none"),
+}
 
 #: Roles of columns that serve the search for positions and are not part of a light curve.
 _SEARCH_ROLES = ("ra", "dec", "partition")
+
+#: Names that the search gives to columns of its own.
+_RESULT_COLUMNS = ("target", "match_arcsec")
+
+_SUBSET = "{subset}"
 
 Found = Iterator[tuple[KeyPath, str]]
 
@@ -41,9 +58,9 @@ def _check(config: Mapping[str, Any], problems: list[Problem]) -> Found:
     if _is_sound(problems, "dask"):
         for key, text in _check_dask(config["dask"]):
             yield ("dask", key), text
-    if _is_sound(problems, "archives"):
-        yield from _check_options(config["archives"])
     archives, catalogue = config.get("archives"), config.get("catalogue")
+    if _is_sound(problems, "archives"):
+        yield from _check_options(config["archives"], catalogue)
     if not isinstance(catalogue, dict):
         return
     if isinstance(archives, dict):
@@ -88,8 +105,12 @@ def _check_dask(dask: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield "cluster", f"found {cluster!r}, expected {key} because dask.{key} is given"
 
 
-def _check_options(archives: Mapping[str, Any]) -> Found:
+def _check_options(archives: Mapping[str, Any], catalogue: Any) -> Found:
     for name, options in archives.items():
+        entry = catalogue.get(name) if isinstance(catalogue, dict) else None
+        if "detections" in options and isinstance(entry, dict) and "detections" not in entry:
+            text = "found, expected none: the archive has no catalogue of detections"
+            yield ("archives", name, "detections"), text
         for path, text in _check_conditions(options.get("views", {})):
             yield ("archives", name, "views", *path), text
     if not any(options["enabled"] for options in archives.values()):
@@ -97,37 +118,149 @@ def _check_options(archives: Mapping[str, Any]) -> Found:
 
 
 def _check_entry(entry: Mapping[str, Any]) -> Found:
-    columns, units = entry["columns"], entry["units"]
-    if entry["layout"] == "hive" and "partition" not in columns:
-        yield ("columns", "partition"), "missing, expected it because layout is hive"
-    native, system = units["native"], units["mag_system"]
-    if system != MAG_SYSTEMS[native]:
-        text = f"found {system!r}, expected {MAG_SYSTEMS[native]} because units.native is {native}"
-        yield ("units", "mag_system"), text
-    for code, band in entry["bands"].items():
-        if MAG_SYSTEMS[native] == "Vega" and "ab_minus_vega_mag" not in band:
-            path = ("bands", code, "ab_minus_vega_mag")
-            yield path, f"missing, expected it because units.native is {native}"
+    yield from _check_endpoint(entry)
+    yield from _check_layouts(entry)
+    yield from _check_units(entry)
+    yield from _check_measurements(entry)
+    yield from _check_names(entry)
     yield from _check_quality_columns(entry)
     for section in ("quality", "views"):
         for key, text in _check_conditions(entry[section]):
             yield (section, *key), text
+    for code, band in entry["bands"].items():
+        for key, text in _check_conditions(band.get("quality", {})):
+            yield ("bands", code, "quality", *key), text
+
+
+def _check_endpoint(entry: Mapping[str, Any]) -> Found:
+    if bool(entry["subsets"]) != (_SUBSET in entry["endpoint"]):
+        expected = f"{_SUBSET} in it, because subsets are given" if entry["subsets"] else "subsets"
+        yield ("endpoint",), f"found {entry['endpoint']!r}, expected {expected}"
+
+
+def _check_layouts(entry: Mapping[str, Any]) -> Found:
+    places = {(): entry} | ({("detections",): entry["detections"]} if "detections" in entry else {})
+    for path, catalogue in places.items():
+        if catalogue["layout"] == "hive" and "partition" not in catalogue["columns"]:
+            yield (*path, "columns", "partition"), "missing, expected it because layout is hive"
+
+
+def _check_units(entry: Mapping[str, Any]) -> Found:
+    native, system = entry["units"]["native"], entry["units"]["mag_system"]
+    if system not in MAG_SYSTEMS[native]:
+        expected = " or ".join(MAG_SYSTEMS[native])
+        text = f"found {system!r}, expected {expected} because units.native is {native}"
+        yield ("units", "mag_system"), text
+        return
+    needed = {
+        "ab_minus_vega_mag": system == "Vega",
+        "ab_zero_point_mag": system == "AB" and "none" in MAG_SYSTEMS[native],
+    }
+    because = f"because units.native is {native} and units.mag_system is {system}"
+    for code, band in entry["bands"].items():
+        for key, is_needed in needed.items():
+            if is_needed and key not in band:
+                yield ("bands", code, key), f"missing, expected it {because}"
+            if key in band and not is_needed:
+                yield ("bands", code, key), f"found {band[key]}, expected none {because}"
+
+
+def _check_measurements(entry: Mapping[str, Any]) -> Found:
+    """Check that every band has a time, a brightness and one kind of error."""
+    columns = entry["columns"]
+    if "band" in columns:
+        for code, band in entry["bands"].items():
+            for key in ("columns", "quality"):
+                if key in band:
+                    text = "found, expected none because columns.band names the band of a row"
+                    yield ("bands", code, key), text
+    places: dict[KeyPath, Mapping[str, Any]] = {("columns",): columns}
+    if "band" not in columns:
+        places = {
+            ("bands", code, "columns") if "columns" in band else ("columns",): band_roles(
+                columns, band
+            )
+            for code, band in entry["bands"].items()
+        }
+    for path, roles in places.items():
+        for role in ("time", "value"):
+            if role not in roles:
+                yield (*path, role), f"missing, found only the keys: {', '.join(roles)}"
+        if "error" not in roles and "value_over_error" not in roles:
+            yield (*path, "error"), "missing, expected error or value_over_error"
+        if "error" in roles and "value_over_error" in roles:
+            yield (*path, "value_over_error"), "found, expected none because error is given"
+
+
+def band_roles(columns: Mapping[str, Any], band: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a band by their role, where a row holds several bands.
+
+    Parameters
+    ----------
+    columns : mapping
+        The columns of the catalogue entry.
+    band : mapping
+        A band of it. A kind of error given here takes the place of either kind.
+
+    Returns
+    -------
+    dict
+    """
+    own = band.get("columns", {})
+    errors = {"error", "value_over_error"}
+    replaced = errors if errors & own.keys() else set()
+    return {role: name for role, name in columns.items() if role not in replaced} | own
+
+
+def payload_columns(
+    columns: Mapping[str, Any], bands: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Return the columns that a light curve is made of, in a fixed order without repeats.
+
+    Parameters
+    ----------
+    columns : mapping
+        The columns of a catalogue entry, by role.
+    bands : mapping
+        Its bands, by code.
+
+    Returns
+    -------
+    list of str
+    """
+    names: list[str] = []
+    for group in (columns, *(band.get("columns", {}) for band in bands.values())):
+        for role, name in group.items():
+            if role not in _SEARCH_ROLES:
+                names += [name] if isinstance(name, str) else name
+    return list(dict.fromkeys(names))
+
+
+def _check_names(entry: Mapping[str, Any]) -> Found:
+    names = [*_RESULT_COLUMNS, *map(_bare, payload_columns(entry["columns"], entry["bands"]))]
+    for name, count in sorted(Counter(names).items()):
+        if count > 1:
+            text = f"found {name!r} as the name of {count} columns, expected different last parts"
+            yield ("columns",), text
 
 
 def _check_quality_columns(entry: Mapping[str, Any]) -> Found:
-    lists = [*entry["columns"]["field"], *entry["columns"]["extra"]]
-    singles = [
-        name
-        for role, name in entry["columns"].items()
-        if isinstance(name, str) and role not in _SEARCH_ROLES
-    ]
-    kept = {name.rpartition(".")[2] for name in [*singles, *lists]}
-    for level, conditions in entry["quality"].items():
-        for number, (column, _, _) in enumerate(conditions):
-            if column not in kept:
-                nearest = did_you_mean(column, kept) or ","
-                text = f"found {column!r}{nearest} expected a column kept here: {_listed(kept)}"
-                yield ("quality", level, number, 0), text
+    kept = set(map(_bare, payload_columns(entry["columns"], entry["bands"])))
+    places: dict[KeyPath, Mapping[str, Any]] = {("quality",): entry["quality"]} | {
+        ("bands", code, "quality"): band.get("quality", {}) for code, band in entry["bands"].items()
+    }
+    for path, quality in places.items():
+        for level, conditions in quality.items():
+            for number, (column, _, _) in enumerate(conditions):
+                if column not in kept:
+                    nearest = did_you_mean(column, kept) or ","
+                    text = f"found {column!r}{nearest} expected a column kept here: {_listed(kept)}"
+                    yield (*path, level, number, 0), text
+
+
+def _bare(column: str) -> str:
+    """Name of a nested column once it is flattened."""
+    return column.rpartition(".")[2]
 
 
 def _check_conditions(groups: Mapping[str, list[list[Any]]]) -> Found:
@@ -136,3 +269,13 @@ def _check_conditions(groups: Mapping[str, list[list[Any]]]) -> Found:
             if operator == "&" and (not isinstance(value, int) or isinstance(value, bool)):
                 text = f"found {value!r}, expected the bits as a whole number, as the operator is &"
                 yield (group, number, 2), text
+            if operator == "!~" and not _is_pattern(value):
+                text = f"found {value!r}, expected a regular expression, as the operator is !~"
+                yield (group, number, 2), text
+
+
+def _is_pattern(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(re.compile(value))
+    except re.error:
+        return False

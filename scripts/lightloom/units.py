@@ -15,6 +15,9 @@ NANOMAGGY_ZERO_POINT = 22.5
 
 _MJY_PER_UJY = 1e-3
 
+#: Flux densities in mJy per unit, for units that are flux densities themselves.
+MJY_PER_UNIT = {"Jy": 1e3, "mJy": 1.0, "uJy": 1e-3, "nJy": 1e-6}
+
 FloatArray = NDArray[np.float64]
 
 
@@ -36,18 +39,43 @@ def ab_mag_to_mjy(mag: FloatArray, mag_err: FloatArray) -> tuple[FloatArray, Flo
     return flux_mjy, 0.4 * np.log(10.0) * flux_mjy * mag_err
 
 
-def vega_nanomaggy_to_mjy(ab_minus_vega_mag: float) -> float:
-    """Return the flux density of one Vega nanomaggy.
+def mjy_per_unit(ab_zero_point_mag: float) -> float:
+    """Return the flux density of one unit of a linear flux.
 
     Parameters
     ----------
-    ab_minus_vega_mag : float
-        AB magnitude minus Vega magnitude of the band [mag].
+    ab_zero_point_mag : float
+        AB magnitude of a source of one unit [mag].
 
     Returns
     -------
     float
-        Factor from Vega nanomaggies to mJy.
+        Factor from the unit to mJy.
     """
-    ab_mag = NANOMAGGY_ZERO_POINT + ab_minus_vega_mag
-    return float(10.0 ** (-0.4 * (ab_mag - AB_ZERO_POINT_UJY)) * _MJY_PER_UJY)
+    return float(10.0 ** (-0.4 * (ab_zero_point_mag - AB_ZERO_POINT_UJY)) * _MJY_PER_UJY)
+
+
+def flux_factor(
+    native_unit: str, *, ab_minus_vega_mag: float = 0.0, ab_zero_point_mag: float | None = None
+) -> float | None:
+    """Return the factor from a published flux to a flux density.
+
+    Parameters
+    ----------
+    native_unit : {'Jy', 'mJy', 'uJy', 'nJy', 'nMgy', 'Vega nMgy', 'electron/s', 'relative'}
+        Unit of the published flux.
+    ab_minus_vega_mag : float, optional
+        AB magnitude minus Vega magnitude of the band, for Vega nanomaggies [mag].
+    ab_zero_point_mag : float, optional
+        AB magnitude of one unit, for units that say nothing of it themselves [mag].
+
+    Returns
+    -------
+    float or None
+        Factor to mJy; None if the unit is no flux density and no zero point is given.
+    """
+    if native_unit in MJY_PER_UNIT:
+        return MJY_PER_UNIT[native_unit]
+    if native_unit in ("nMgy", "Vega nMgy"):
+        return mjy_per_unit(NANOMAGGY_ZERO_POINT + ab_minus_vega_mag)
+    return None if ab_zero_point_mag is None else mjy_per_unit(ab_zero_point_mag)

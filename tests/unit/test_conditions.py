@@ -10,6 +10,7 @@ from lightloom.errors import ArchiveSchemaError
 TABLE = pa.table(
     {
         "flags": pa.array([0, 1, 32768, 32769, None], pa.int32()),
+        "cc_flags": pa.array(["0000", "00pp", "d000", None, ""]),
         "qf": pa.array([0.99, 0.5, float("nan"), None, 1.0], pa.float32()),
     }
 )
@@ -23,6 +24,7 @@ TABLE = pa.table(
         ([["flags", "!=", 0]], [0, 1, 1, 1, 0]),
         ([["qf", "<", 0.9]], [0, 1, 0, 0, 0]),
         ([["qf", "!=", 1.0]], [1, 1, 0, 0, 0]),
+        ([["cc_flags", "!~", "^00"]], [0, 0, 1, 0, 1]),
         ([["flags", "==", 0], ["qf", ">=", 1.0]], [1, 0, 0, 0, 1]),
     ],
 )
@@ -35,3 +37,5 @@ def test_missing_columns_and_bits_of_floats_are_refused() -> None:
         any_holds(TABLE, [["catflags", "==", 0]])
     with pytest.raises(ArchiveSchemaError, match="'qf' has type float, expected integers"):
         any_holds(TABLE, [["qf", "&", 1]])
+    with pytest.raises(ArchiveSchemaError, match="'flags' has type int32, expected text"):
+        any_holds(TABLE, [["flags", "!~", "^0"]])

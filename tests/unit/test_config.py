@@ -60,7 +60,7 @@ def _lines(config: Config) -> list[str]:
 def test_shipped_configuration(config: Config) -> None:
     run = load_run(config)
     assert run.results == Path("results")
-    assert run.enabled == ("unwise", "ztf")
+    assert run.enabled == ("gaia", "neowise", "panstarrs", "unwise", "ztf")
     assert list(run.archives) == sorted(config["catalogue"])
     (source,) = run.sample.sources
     assert (source.path, source.id, source.unit, source.frame) == (
@@ -112,11 +112,16 @@ def test_overlays_only_replace_where_archives_lie(config: Config, overlay: str) 
     run = load_run(config)
     options = _read(overlay)["archives"]
     for name, replaced in options.items():
-        assert set(replaced) <= {"endpoint", "storage_options"}
+        assert set(replaced) <= {"endpoint", "detections", "storage_options"}
+        assert set(replaced.get("detections", {})) <= {"endpoint"}
         config["archives"][name].update(replaced)
     changed = load_run(config)
     for name, replaced in options.items():
-        assert changed.archives[name] == dataclasses.replace(run.archives[name], **replaced)
+        before = run.archives[name]
+        if "detections" in replaced:
+            assert before.detections is not None
+            replaced["detections"] = before.detections | replaced["detections"]
+        assert changed.archives[name] == dataclasses.replace(before, **replaced)
 
 
 def test_options_replace_those_of_the_catalogue(config: Config) -> None:
@@ -129,7 +134,7 @@ def test_options_replace_those_of_the_catalogue(config: Config) -> None:
         "views": {"bright": [["native_value", "<", 15.5]]},
     }
     run = load_run(config)
-    assert run.enabled == ("unwise",)
+    assert run.enabled == ("gaia", "neowise", "panstarrs", "unwise")
     spec = run.archives["ztf"]
     assert spec.radius_arcsec == 2
     assert spec.storage_options == {"key": "value"}
@@ -140,7 +145,7 @@ def test_options_replace_those_of_the_catalogue(config: Config) -> None:
 def test_archive_without_options_is_in_the_catalogue_but_not_searched(config: Config) -> None:
     del config["archives"]["unwise"]
     run = load_run(config)
-    assert run.enabled == ("ztf",)
+    assert run.enabled == ("gaia", "neowise", "panstarrs", "ztf")
     assert "unwise" in run.archives
 
 
@@ -233,12 +238,13 @@ WRONG: list[tuple[Any, ...]] = [
     ),
     (
         _edit("archives", "zft", value={"enabled": True}),
-        "archives.zft: unknown archive, did you mean 'ztf'? (expected: unwise, ztf)",
+        "archives.zft: unknown archive, did you mean 'ztf'?"
+        " (expected: gaia, neowise, panstarrs, unwise, ztf)",
     ),
     (
         _edit("archives", "ztf", "query_version", value=2),
-        "archives.ztf.query_version: unknown key (expected: enabled, endpoint, epoch_jyear,"
-        " limits, radius_arcsec, release, storage_options, views)",
+        "archives.ztf.query_version: unknown key (expected: detections, enabled, endpoint,"
+        " epoch_jyear, limits, radius_arcsec, release, storage_options, views)",
     ),
     (
         _remove("sample"),
@@ -383,11 +389,13 @@ WRONG: list[tuple[Any, ...]] = [
     ),
     (
         _edit(*ZTF, "units", "native", value="magnitude"),
-        "catalogue.ztf.units.native: found 'magnitude', expected one of mag, Vega nMgy",
+        "catalogue.ztf.units.native: found 'magnitude', expected one of mag, Jy, mJy, uJy, nJy,"
+        " nMgy, Vega nMgy, electron/s, relative",
     ),
     (
-        _edit(*ZTF, "units", "mag_system", value="Vega"),
-        "catalogue.ztf.units.mag_system: found 'Vega', expected AB because units.native is mag",
+        _edit(*ZTF, "units", "mag_system", value="none"),
+        "catalogue.ztf.units.mag_system:"
+        " found 'none', expected AB or Vega because units.native is mag",
     ),
     (
         _edit(*ZTF, "time", "scale", value="UTC"),
@@ -408,7 +416,7 @@ WRONG: list[tuple[Any, ...]] = [
     ),
     (
         _edit(*ZTF, "quality", "bad", value=[["catflags", "=", 1]]),
-        "catalogue.ztf.quality.bad[0][1]: found '=', expected one of ==, !=, <, <=, >, >=, &",
+        "catalogue.ztf.quality.bad[0][1]: found '=', expected one of ==, !=, <, <=, >, >=, &, !~",
     ),
     (
         _edit(*ZTF, "quality", "bad", value=[["catflags", "&"]]),
@@ -446,7 +454,73 @@ WRONG: list[tuple[Any, ...]] = [
     (
         _remove("catalogue", "unwise", "bands", "1", "ab_minus_vega_mag"),
         "catalogue.unwise.bands.1.ab_minus_vega_mag:"
-        " missing, expected it because units.native is Vega nMgy",
+        " missing, expected it because units.native is Vega nMgy and units.mag_system is Vega",
+    ),
+    (
+        _edit(*ZTF, "bands", "1", value={"name": "g", "ab_zero_point_mag": 25.0}),
+        "catalogue.ztf.bands.1.ab_zero_point_mag:"
+        " found 25.0, expected none because units.native is mag and units.mag_system is AB",
+    ),
+    (
+        _edit(*ZTF, "bands", "1", value={"name": "g", "columns": {"value": "gmag"}}),
+        "catalogue.ztf.bands.1.columns:"
+        " found, expected none because columns.band names the band of a row",
+    ),
+    (
+        _edit(*ZTF, "columns", "value_over_error", value="lightcurve.snr"),
+        "catalogue.ztf.columns.value_over_error: found, expected none because error is given",
+    ),
+    (
+        _remove(*ZTF, "columns", "error"),
+        "catalogue.ztf.columns.error: missing, expected error or value_over_error",
+    ),
+    (
+        _edit(*ZTF, "columns", "extra", value=["object.catflags"]),
+        "catalogue.ztf.columns:"
+        " found 'catflags' as the name of 2 columns, expected different last parts",
+    ),
+    (
+        _edit(*ZTF, "quality", "bad", value=[["rcid", "!~", "["]]),
+        "catalogue.ztf.quality.bad[0][2]:"
+        " found '[', expected a regular expression, as the operator is !~",
+    ),
+    (
+        _edit(*ZTF, "missing", value=["-999"]),
+        "catalogue.ztf.missing[0]:"
+        f" found '-999', expected a number {IN_A_FILE}",
+    ),
+    (
+        _edit(*ZTF, "subsets", value=["north"]),
+        "catalogue.ztf.endpoint:"
+        " found 's3://ipac-irsa-ztf/ztf/enhanced/dr24/lc/hats/ztf_dr24_lc-hats',"
+        " expected {subset} in it, because subsets are given",
+    ),
+    (
+        _remove("catalogue", "neowise", "subsets"),
+        "catalogue.neowise.endpoint:"
+        " found 's3://nasa-irsa-wise/wise/neowiser/catalogs/p1bs_psd/healpix_k5/{subset}/"
+        "neowiser-healpix_k5-{subset}.parquet', expected subsets",
+    ),
+    (
+        _remove("catalogue", "gaia", "bands", "BP", "columns", "value"),
+        "catalogue.gaia.bands.BP.columns.value:"
+        " missing, found only the keys: ra, dec, object_id, extra, field, time,"
+        " value_over_error, flags",
+    ),
+    (
+        _remove("catalogue", "gaia", "bands", "RP", "ab_zero_point_mag"),
+        "catalogue.gaia.bands.RP.ab_zero_point_mag:"
+        " missing, expected it because units.native is electron/s and units.mag_system is AB",
+    ),
+    (
+        _edit("catalogue", "panstarrs", "detections", "layout", value="hive"),
+        "catalogue.panstarrs.detections.columns.partition:"
+        " missing, expected it because layout is hive",
+    ),
+    (
+        _edit("archives", "gaia", "detections", value={"endpoint": "sky/detection"}),
+        "archives.gaia.detections:"
+        " found, expected none: the archive has no catalogue of detections",
     ),
 ]  # fmt: skip
 
