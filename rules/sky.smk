@@ -11,6 +11,13 @@ rule build_sky:
     output:
         "sky/ztf_dr24_lc-hats/hats.properties",
         "sky/unwise-neo7-time_domain-healpix_k5.parquet/_metadata",
+        "sky/gaia_dr3_epoch_phot/hats.properties",
+        "sky/panstarrs/otmo/hats.properties",
+        "sky/panstarrs/detection/hats.properties",
+        [
+            f"sky/neowiser/healpix_k5/{subset}/neowiser-healpix_k5-{subset}.parquet/_metadata"
+            for subset in (*(f"year{year}" for year in range(1, 12)), "addendum")
+        ],
         "sky/truth/lightcurves.parquet",
         "sky/truth/states.parquet",
         "sky/awkward.csv",

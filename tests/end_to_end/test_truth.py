@@ -20,7 +20,21 @@ ROW_ORDER = ["objectid", "archive", "band", "survey_object_id", "time_mjd", "nat
 
 @pytest.fixture(scope="module")
 def everywhere(tmp_path_factory: pytest.TempPathFactory, configuration: dict, sky: Path) -> Project:
-    """A run on the real sample and the awkward places together."""
+    """A run of all archives on the real sample and the awkward places together."""
+    archives = {
+        "gaia": {"endpoint": str(sky / "gaia_dr3_epoch_phot")},
+        "neowise": {
+            "endpoint": f"{sky}/neowiser/healpix_k5/{{subset}}/"
+            "neowiser-healpix_k5-{subset}.parquet"
+        },
+        "panstarrs": {
+            "endpoint": str(sky / "panstarrs/otmo"),
+            "detections": {"endpoint": str(sky / "panstarrs/detection")},
+        },
+    }
+    archives = configuration["archives"] | {
+        name: options | {"enabled": True} for name, options in archives.items()
+    }
     project = Project.create(tmp_path_factory.mktemp("everywhere") / "project")
     awkward = {
         "kind": "table",
@@ -39,7 +53,12 @@ def everywhere(tmp_path_factory: pytest.TempPathFactory, configuration: dict, sk
         "label": "Yang 2018",
     }
     project.configure(
-        configuration | {"sample": {"sources": [yang, awkward]}, "shards": {"max_targets": 20}}
+        configuration
+        | {
+            "archives": archives,
+            "sample": {"sources": [yang, awkward]},
+            "shards": {"max_targets": 60},
+        }
     )
     run = project.snakemake()
     assert run.returncode == 0, run.output
@@ -54,8 +73,10 @@ def test_every_row_equals_the_truth(everywhere: Project, sky: Path) -> None:
     found = rows(pads.dataset(everywhere.path("lightcurves")).to_table().to_pandas())
     truth = rows(pq.read_table(sky / "truth" / "lightcurves.parquet").to_pandas())
     assert len(found) == len(truth) > 50_000
-    for name in ("objectid", "archive", "band", "survey_object_id", "flags_native"):
+    assert set(found["archive"]) == {"gaia", "neowise", "panstarrs", "unwise", "ztf"}
+    for name in ("objectid", "archive", "band", "survey_object_id", "quality", "kind"):
         assert (found[name] == truth[name]).all(), name
+    np.testing.assert_array_equal(found["flags_native"], truth["flags_native"])
     for name in ("time_mjd", "native_value", "native_err"):
         np.testing.assert_array_equal(found[name], truth[name], err_msg=name)
     for name in ("flux_mjy", "flux_err_mjy"):

@@ -2,23 +2,24 @@
 
 import csv
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy import units as u
 from hats.pixel_math import HealpixPixel
 
 from lightloom.errors import ResultError
-from lightloom.sky import unwise, ztf
+from lightloom.sky import gaia, neowise, panstarrs, unwise, ztf
 from lightloom.sky.geometry import coordinates, shift
 from lightloom.sky.layout import partition_cells, write_hats, write_hive
 from lightloom.sky.places import (
-    UNWISE_RADIUS_ARCSEC,
-    ZTF_RADIUS_ARCSEC,
+    RADIUS_ARCSEC,
     Place,
     awkward_places,
     sample_places,
@@ -26,22 +27,38 @@ from lightloom.sky.places import (
 from lightloom.sky.sources import source_table, star_table
 from lightloom.sky.streams import random_stream
 from lightloom.sky.targets import Target, read_sample
-from lightloom.sky.truth import Footprint, compute_truth
+from lightloom.sky.truth import Catalogue, Footprint, compute_truth
 
 #: Seed of the sky that `make run` builds.
 DEFAULT_SEED = 20180318
 
 _TRUTH, _AWKWARD = "truth", "awkward.csv"
 
+#: Everything in the folder of a sky.
+_CONTENT = {
+    *(
+        Path(name).parts[0]
+        for name in (
+            ztf.CATALOGUE,
+            unwise.CATALOGUE,
+            gaia.CATALOGUE,
+            panstarrs.OBJECTS,
+            *map(neowise.catalogue, neowise.SUBSETS),
+        )
+    ),
+    _TRUTH,
+    _AWKWARD,
+}
+
 _FIELD_RADIUS_ARCSEC = 1200.0
 _EMPTY_RADIUS_ARCSEC = 60.0
 
 # Partitions of order 2 at the coarsest: its borders are borders of partitions everywhere.
-_ZTF_LOWEST_ORDER, _ZTF_HIGHEST_ORDER = 2, 6
+_LOWEST_ORDER, _HIGHEST_ORDER = 2, 7
 _ROW_GROUP_ROWS = 128
 _PAGE_ROWS = 32
-_UNWISE_ROW_GROUP_ROWS = 2048
-_UNWISE_PAGE_ROWS = 256
+_FLAT_ROW_GROUP_ROWS = 2048
+_FLAT_PAGE_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -54,13 +71,13 @@ class SkySize:
         Stars all over the footprint of ZTF.
     stars_per_place : int
         Stars around each place, in both archives.
-    ztf_partition_rows : int
-        Most objects of a partition of the ZTF catalogue.
+    partition_rows : int
+        Most objects of a partition of a HATS catalogue, and a tenth of its most detections.
     """
 
     all_sky_stars: int = 6000
     stars_per_place: int = 40
-    ztf_partition_rows: int = 600
+    partition_rows: int = 600
 
 
 FULL_SIZE = SkySize()
@@ -105,7 +122,7 @@ def build_sky(output: Path, sample: Path, seed: int, size: SkySize = FULL_SIZE) 
 
 def _check_replaceable(output: Path) -> None:
     found = {path.name for path in output.iterdir()} if output.exists() else set()
-    foreign = sorted(found - {ztf.CATALOGUE, unwise.CATALOGUE, _TRUTH, _AWKWARD})
+    foreign = sorted(found - _CONTENT)
     if foreign:
         raise ResultError(
             f"{output}: found {foreign}, expected nothing or an older sky, which would be replaced"
@@ -126,44 +143,99 @@ def _write_sky(output: Path, sample: list[Target], seed: int, size: SkySize) -> 
         ],
         ignore_index=True,
     )
-    objects = ztf.observe(sources, seed)
-    detections = unwise.observe(sources, seed)
-
-    ztf_pixels = partition_cells(
-        objects["_healpix_29"].to_numpy(),
-        max_rows=size.ztf_partition_rows,
-        lowest_order=_ZTF_LOWEST_ORDER,
-        highest_order=_ZTF_HIGHEST_ORDER,
-    )
-    write_hats(
-        output / ztf.CATALOGUE,
-        objects,
-        ztf_pixels,
-        ztf.HATS_PROPERTIES,
-        row_group_rows=_ROW_GROUP_ROWS,
-        page_rows=_PAGE_ROWS,
-    )
-    unwise_cells = write_hive(
-        output / unwise.CATALOGUE,
-        detections,
-        unwise.PARTITION_COLUMN,
-        row_group_rows=_UNWISE_ROW_GROUP_ROWS,
-        page_rows=_UNWISE_PAGE_ROWS,
-    )
-    lightcurves, states = compute_truth(
-        targets,
-        objects,
-        detections,
-        Footprint(ztf_pixels, ZTF_RADIUS_ARCSEC),
-        Footprint(
-            [HealpixPixel(unwise.PARTITION_ORDER, cell) for cell in unwise_cells],
-            UNWISE_RADIUS_ARCSEC,
-        ),
-    )
+    catalogues = {
+        "ztf": _write_ztf(output, sources, seed, size),
+        "unwise": _write_unwise(output, sources, seed),
+        "gaia": _write_gaia(output, sources, seed, size),
+        "panstarrs": _write_panstarrs(output, sources, seed, size),
+        "neowise": _write_neowise(output, sources, seed),
+    }
+    lightcurves, states = compute_truth(targets, catalogues)
     truth = output / _TRUTH
     truth.mkdir()
     pq.write_table(lightcurves, truth / "lightcurves.parquet")
     pq.write_table(states, truth / "states.parquet")
+
+
+def _write_ztf(output: Path, sources: pd.DataFrame, seed: int, size: SkySize) -> Catalogue:
+    objects = ztf.observe(sources, seed)
+    pixels = _write_objects(output / ztf.CATALOGUE, objects, ztf.HATS_PROPERTIES, size)
+    return Catalogue([objects], Footprint(pixels, RADIUS_ARCSEC["ztf"]))
+
+
+def _write_gaia(output: Path, sources: pd.DataFrame, seed: int, size: SkySize) -> Catalogue:
+    objects = gaia.observe(sources, seed)
+    pixels = _write_objects(output / gaia.CATALOGUE, objects, gaia.HATS_PROPERTIES, size)
+    return Catalogue([objects], Footprint(pixels, RADIUS_ARCSEC["gaia"]))
+
+
+def _write_panstarrs(output: Path, sources: pd.DataFrame, seed: int, size: SkySize) -> Catalogue:
+    objects, detections = panstarrs.observe(sources, seed)
+    pixels = _write_objects(output / panstarrs.OBJECTS, objects, panstarrs.OBJECT_PROPERTIES, size)
+    write_hats(
+        output / panstarrs.DETECTIONS,
+        detections,
+        _pixels(detections, 10 * size.partition_rows),
+        panstarrs.DETECTION_PROPERTIES,
+        row_group_rows=_FLAT_ROW_GROUP_ROWS,
+        page_rows=_FLAT_PAGE_ROWS,
+    )
+    return Catalogue([objects, detections], Footprint(pixels, RADIUS_ARCSEC["panstarrs"]))
+
+
+def _write_objects(
+    catalogue: Path, objects: pa.Table, properties: Mapping[str, Any], size: SkySize
+) -> list[HealpixPixel]:
+    """Write a HATS catalogue with a row per object and return its partitions."""
+    pixels = _pixels(objects, size.partition_rows)
+    write_hats(
+        catalogue,
+        objects,
+        pixels,
+        properties,
+        row_group_rows=_ROW_GROUP_ROWS,
+        page_rows=_PAGE_ROWS,
+    )
+    return pixels
+
+
+def _pixels(table: pa.Table, max_rows: int) -> list[HealpixPixel]:
+    return partition_cells(
+        table["_healpix_29"].to_numpy(),
+        max_rows=max_rows,
+        lowest_order=_LOWEST_ORDER,
+        highest_order=_HIGHEST_ORDER,
+    )
+
+
+def _write_unwise(output: Path, sources: pd.DataFrame, seed: int) -> Catalogue:
+    detections = unwise.observe(sources, seed)
+    pixels = _write_detections(output / unwise.CATALOGUE, detections, unwise.PARTITION_ORDER)
+    return Catalogue([detections], Footprint(pixels, RADIUS_ARCSEC["unwise"]))
+
+
+def _write_neowise(output: Path, sources: pd.DataFrame, seed: int) -> Catalogue:
+    subsets = neowise.observe(sources, seed)
+    pixels = {
+        pixel
+        for subset, detections in subsets.items()
+        for pixel in _write_detections(
+            output / neowise.catalogue(subset), detections, neowise.PARTITION_ORDER
+        )
+    }
+    return Catalogue(list(subsets.values()), Footprint(sorted(pixels), RADIUS_ARCSEC["neowise"]))
+
+
+def _write_detections(catalogue: Path, detections: pa.Table, order: int) -> list[HealpixPixel]:
+    """Write a catalogue in hive folders of cells and return its partitions."""
+    cells = write_hive(
+        catalogue,
+        detections,
+        f"healpix_k{order}",
+        row_group_rows=_FLAT_ROW_GROUP_ROWS,
+        page_rows=_FLAT_PAGE_ROWS,
+    )
+    return [HealpixPixel(order, cell) for cell in cells]
 
 
 def _write_targets(path: Path, targets: Sequence[Target]) -> None:

@@ -26,8 +26,7 @@ from lightloom.sky.unwise import tile_edge
 from lightloom.sky.ztf import stored_position
 
 #: Radii that the searches use; the neighbours at the rim are placed by them.
-ZTF_RADIUS_ARCSEC = 1.5
-UNWISE_RADIUS_ARCSEC = 2.5
+RADIUS_ARCSEC = {"gaia": 1.0, "neowise": 2.5, "panstarrs": 1.0, "unwise": 2.5, "ztf": 1.5}
 
 
 @dataclass(frozen=True)
@@ -94,6 +93,8 @@ def awkward_places(seed: int) -> Iterator[Place]:
     yield from _crowds(seed)
     yield from _survey_edges()
     yield from _kinds_of_light_curves(seed)
+    yield from _detections_across_borders()
+    yield from _holes_in_light_curves()
 
 
 def _target(name: str, ra_deg: float, dec_deg: float, label: str) -> Target:
@@ -177,28 +178,36 @@ def _healpix_borders() -> Iterator[Place]:
         )
 
 
+def _seen_by(*archives: str) -> dict[str, bool]:
+    """Return the attributes of a source that only some surveys see."""
+    return {f"in_{name}": name in archives for name in RADIUS_ARCSEC}
+
+
 def _search_radius() -> Iterator[Place]:
     """Put sources just inside and just outside the radius of each archive."""
     for number, (name, sign) in enumerate((("inside", -1.0), ("outside", 1.0))):
-        # Small coordinates: there the archive's single-precision positions are finest.
+        # Small coordinates: there ZTF's single-precision positions are finest.
         ra_deg, dec_deg = stored_position(5.0 + 2.0 * number, 3.0)
-        target_deg = shift(ra_deg, dec_deg, 0.0, ZTF_RADIUS_ARCSEC + sign * 0.01)
-        unwise_deg = shift(*target_deg, 90.0, UNWISE_RADIUS_ARCSEC + sign * 0.01)
-        sources = (
+        target_deg = shift(ra_deg, dec_deg, 0.0, RADIUS_ARCSEC["ztf"] + sign * 0.01)
+        position_deg = {"ztf": (ra_deg, dec_deg)}
+        for angle_deg, archive in (
+            (90.0, "unwise"),
+            (45.0, "gaia"),
+            (270.0, "neowise"),
+            (0.0, "panstarrs"),
+        ):
+            position_deg[archive] = shift(
+                *target_deg, angle_deg, RADIUS_ARCSEC[archive] + sign * 0.01
+            )
+        sources = tuple(
             Source(
-                name=f"radius-{name}-ztf",
-                ra_deg=ra_deg,
-                dec_deg=dec_deg,
+                name=f"radius-{name}-{archive}",
+                ra_deg=position[0],
+                dec_deg=position[1],
                 scatter_arcsec=0.0,
-                in_unwise=False,
-            ),
-            Source(
-                name=f"radius-{name}-unwise",
-                ra_deg=unwise_deg[0],
-                dec_deg=unwise_deg[1],
-                scatter_arcsec=0.0,
-                in_ztf=False,
-            ),
+                **_seen_by(archive),
+            )
+            for archive, position in position_deg.items()
         )
         label = f"sources 0.01 arcsec {name} the search radius"
         yield Place((_target(f"radius-{name}", *target_deg, label),), sources)
@@ -304,3 +313,39 @@ def _kinds_of_light_curves(seed: int) -> Iterator[Place]:
         yield _single(name, label, position, position, **properties)
     source = agn("agn", 300.0, -20.0, seed)
     yield Place((_target("agn", 300.0, -20.0, "active galactic nucleus"),), (source,))
+
+
+def _detections_across_borders() -> Iterator[Place]:
+    """Put objects so near a border that some of their detections lie beyond it."""
+    for order, ra_deg, dec_deg in ((2, 130.0, 40.0), (3, 255.0, 10.0), (0, 45.0, 0.0)):
+        cell = int(healpix_cells(ra_deg, dec_deg, order)[0])
+        border_deg = cell_edge(order, cell) if order else cell_corner(0, 0, "S")
+        inwards = coordinates(*border_deg).position_angle(coordinates(*cell_centre(order, cell)))
+        position = shift(*border_deg, inwards.deg, 0.05)
+        yield _single(
+            f"scattered-order{order}",
+            "detections on both sides of a border of cells",
+            position,
+            position,
+            scatter_arcsec=0.02,
+            panstarrs_scatter_arcsec=0.2,
+        )
+
+
+def _holes_in_light_curves() -> Iterator[Place]:
+    """Put sources whose light curves have holes of the kinds that each archive has."""
+    kinds: dict[str, tuple[str, dict[str, Any]]] = {
+        "no-epoch-photometry": ("Gaia has no light curve", {"in_gaia": False}),
+        "no-transits": ("the Gaia light curve is empty", {"gaia_max_transits": 0}),
+        "no-detections": (
+            "a Pan-STARRS object without detections",
+            {"panstarrs_max_detections": 0},
+        ),
+        "faint-gaia": (
+            "fluxes scatter around zero in BP and RP, and in Pan-STARRS",
+            {"g_mag": 22.5, "r_mag": 20.8, "i_mag": 22.4, "w1_mag": 17.0, "w2_mag": 16.5},
+        ),
+    }
+    for number, (name, (label, properties)) in enumerate(kinds.items()):
+        position = (18.0 * number + 192.0, 31.0)
+        yield _single(name, label, position, position, **properties)

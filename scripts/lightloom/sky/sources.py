@@ -24,6 +24,9 @@ _AGN_AMPLITUDE = {"g": 1.2, "r": 1.0, "i": 0.85, "W1": 0.7, "W2": 0.65}
 _RR_LYRAE_AMPLITUDE = {"g": 1.0, "r": 0.75, "i": 0.6, "W1": 0.3, "W2": 0.3}
 _DUST_SMOOTHING_D = 120
 
+#: Background stars of a place that NEOWISE sees.
+_NEOWISE_STARS = 4
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -41,7 +44,7 @@ class Source:
         Mean AB magnitudes.
     w1_mag, w2_mag : float
         Mean Vega magnitudes.
-    in_ztf, in_unwise : bool
+    in_ztf, in_unwise, in_gaia, in_panstarrs, in_neowise : bool
         Whether the survey sees it, if it looks there.
     scatter_arcsec : float
         1-sigma scatter of its catalogued positions along each axis.
@@ -51,6 +54,14 @@ class Source:
         Whether every ZTF epoch carries the flag for clouds or moon.
     ztf_empty_filterid : int
         ZTF filter in which the light curve is empty, 0 for none.
+    gaia_max_transits : int
+        Most transits of a Gaia light curve.
+    panstarrs_max_detections : int
+        Most Pan-STARRS detections in one filter.
+    panstarrs_scatter_arcsec : float
+        1-sigma scatter of Pan-STARRS detections along each axis.
+    neowise_max_exposures : int
+        Most NEOWISE exposures of a visit.
     """
 
     name: str
@@ -64,10 +75,17 @@ class Source:
     w2_mag: float = 14.6
     in_ztf: bool = True
     in_unwise: bool = True
+    in_gaia: bool = True
+    in_panstarrs: bool = True
+    in_neowise: bool = True
     scatter_arcsec: float = 0.05
     ztf_max_epochs: int = ALL_EPOCHS
     ztf_all_flagged: bool = False
     ztf_empty_filterid: int = 0
+    gaia_max_transits: int = ALL_EPOCHS
+    panstarrs_max_detections: int = ALL_EPOCHS
+    panstarrs_scatter_arcsec: float = 0.08
+    neowise_max_exposures: int = ALL_EPOCHS
 
 
 def source_table(sources: Iterable[Source]) -> pd.DataFrame:
@@ -83,7 +101,9 @@ def star_table(
     *,
     in_unwise: bool,
 ) -> pd.DataFrame:
-    """Return constant background stars of random brightness, with few ZTF epochs each.
+    """Return constant background stars of random brightness, with few epochs each.
+
+    The surveys with many epochs per star see only some of them.
 
     Parameters
     ----------
@@ -102,6 +122,7 @@ def star_table(
         The columns of `source_table`.
     """
     n_stars = len(ra_deg)
+    number = np.arange(n_stars)
     # Counts rise towards the faint end, as star counts do.
     r_mag = 20.8 - 5.5 * rng.random(n_stars) ** 2
     g_mag = r_mag + rng.uniform(0.2, 1.2, n_stars)
@@ -110,7 +131,7 @@ def star_table(
     return pd.DataFrame(
         template
         | {
-            "name": [f"{prefix}-{number}" for number in range(n_stars)],
+            "name": [f"{prefix}-{index}" for index in range(n_stars)],
             "ra_deg": ra_deg,
             "dec_deg": dec_deg,
             "g_mag": g_mag,
@@ -120,6 +141,12 @@ def star_table(
             "w2_mag": w1_mag - rng.uniform(-0.1, 0.2, n_stars),
             "in_unwise": in_unwise,
             "ztf_max_epochs": rng.integers(4, 13, n_stars),
+            "in_gaia": number % 3 == 0,
+            "in_panstarrs": number % 4 == 0,
+            "in_neowise": in_unwise & (number < _NEOWISE_STARS),
+            "gaia_max_transits": 6,
+            "panstarrs_max_detections": 2,
+            "neowise_max_exposures": 1,
         }
     )
 

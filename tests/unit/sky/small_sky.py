@@ -16,7 +16,7 @@ fifth,354.01242,0.29132
 """
 
 
-SIZE = SkySize(all_sky_stars=800, stars_per_place=6, ztf_partition_rows=250)
+SIZE = SkySize(all_sky_stars=800, stars_per_place=6, partition_rows=250)
 
 
 def build_small_sky(output: Path) -> None:
