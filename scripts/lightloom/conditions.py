@@ -13,6 +13,12 @@ from lightloom.errors import ArchiveSchemaError
 
 Condition = Sequence[Any]
 
+
+def is_text(type_: pa.DataType) -> bool:
+    """Tell whether a column of this type holds text."""
+    return pa.types.is_string(type_) or pa.types.is_large_string(type_)
+
+
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -30,7 +36,7 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 #: Types that an operator needs.
 _NEEDS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "&": (pa.types.is_integer, "integers"),
-    "!~": (pa.types.is_string, "text"),
+    "!~": (is_text, "text"),
 }
 
 

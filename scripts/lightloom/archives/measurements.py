@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lightloom.conditions import any_holds
+from lightloom.conditions import any_holds, is_text
 from lightloom.config import ArchiveSpec
 from lightloom.config_checks import band_roles
 from lightloom.errors import ArchiveSchemaError
@@ -262,8 +262,8 @@ def json_objects(columns: Mapping[str, pa.ChunkedArray]) -> pa.ChunkedArray:
     for name, values in columns.items():
         if pa.types.is_floating(values.type):
             values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
-        if pa.types.is_string(values.type):
-            encoded = values.combine_chunks().dictionary_encode()
+        if is_text(values.type):
+            encoded = as_text(values).combine_chunks().dictionary_encode()
             words = pa.array(
                 [json.dumps(word) for word in encoded.dictionary.to_pylist()], pa.string()
             )
