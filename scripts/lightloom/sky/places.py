@@ -317,9 +317,9 @@ def _kinds_of_light_curves(seed: int) -> Iterator[Place]:
 
 def _detections_across_borders() -> Iterator[Place]:
     """Put objects so near a border that some of their detections lie beyond it."""
-    for order, ra_deg, dec_deg in ((2, 130.0, 40.0), (3, 255.0, 10.0), (0, 45.0, 0.0)):
+    for order, ra_deg, dec_deg in ((1, 75.0, 20.0), (2, 130.0, 40.0), (3, 255.0, 10.0)):
         cell = int(healpix_cells(ra_deg, dec_deg, order)[0])
-        border_deg = cell_edge(order, cell) if order else cell_corner(0, 0, "S")
+        border_deg = cell_edge(order, cell)
         inwards = coordinates(*border_deg).position_angle(coordinates(*cell_centre(order, cell)))
         position = shift(*border_deg, inwards.deg, 0.05)
         yield _single(

@@ -5,7 +5,7 @@ import pytest
 from cdshealpix import neighbours
 
 from lightloom.sky.geometry import coordinates, healpix_cells
-from lightloom.sky.places import Place, awkward_places, sample_places
+from lightloom.sky.places import RADIUS_ARCSEC, Place, awkward_places, sample_places
 from lightloom.sky.targets import Target
 from lightloom.sky.ztf import stored_position
 
@@ -59,13 +59,15 @@ def test_the_pole_lies_between_source_and_target() -> None:
 def test_neighbours_stand_a_hundredth_of_an_arcsecond_from_the_radius(name: str, sign: int) -> None:
     target = target_of(f"radius-{name}")
     position = coordinates(target.ra_deg, target.dec_deg)
-    ztf, unwise = PLACES[f"radius-{name}"].sources
-    distance_arcsec = position.separation(
-        coordinates(*stored_position(ztf.ra_deg, ztf.dec_deg))
-    ).arcsec
-    assert distance_arcsec == pytest.approx(1.5 + 0.01 * sign, abs=1e-4)
-    distance_arcsec = position.separation(coordinates(unwise.ra_deg, unwise.dec_deg)).arcsec
-    assert distance_arcsec == pytest.approx(2.5 + 0.01 * sign, abs=1e-4)
+    sources = PLACES[f"radius-{name}"].sources
+    assert len(sources) == len(RADIUS_ARCSEC)
+    for source in sources:
+        seen_by = [archive for archive in RADIUS_ARCSEC if getattr(source, f"in_{archive}")]
+        (archive,) = seen_by
+        place = (source.ra_deg, source.dec_deg)
+        stored_deg = stored_position(*place) if archive == "ztf" else place
+        distance_arcsec = position.separation(coordinates(*stored_deg)).arcsec
+        assert distance_arcsec == pytest.approx(RADIUS_ARCSEC[archive] + 0.01 * sign, abs=1e-4)
 
 
 def test_ids_are_unique_and_no_two_targets_merge() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
@@ -13,9 +14,9 @@ from astropy.time import Time
 from astropy.utils import iers
 from numpy.typing import NDArray
 
-from lightloom.sky import unwise, ztf
+from lightloom.sky import gaia, neowise, panstarrs, unwise, ztf
 
-RADIUS_ARCSEC = {"ztf": 1.5, "unwise": 2.5}
+RADIUS_ARCSEC = {"ztf": 1.5, "unwise": 2.5, "gaia": 1.0, "panstarrs": 1.0, "neowise": 2.5}
 
 #: State in ZTF and in unWISE.
 DESIGNED = {
@@ -50,6 +51,22 @@ DESIGNED = {
     "empty-list": ("data", "data"),
     "empty-lists": ("searched_empty", "data"),
     "faint": ("data", "data"),
+}
+
+#: State in Gaia, in Pan-STARRS and in NEOWISE.
+DESIGNED_OTHERS = {
+    "radius-inside": ("data", "data", "data"),
+    "radius-outside": ("searched_empty", "searched_empty", "searched_empty"),
+    "crowd-between": ("ambiguous", "ambiguous", "ambiguous"),
+    "crowd-single": ("data", "data", "data"),
+    "south-47.0": ("data", "outside_footprint", "data"),
+    "scattered-order1": ("data", "data", "data"),
+    "scattered-order2": ("data", "data", "data"),
+    "scattered-order3": ("data", "data", "data"),
+    "no-epoch-photometry": ("searched_empty", "data", "data"),
+    "no-transits": ("searched_empty", "data", "data"),
+    "no-detections": ("data", "searched_empty", "data"),
+    "faint-gaia": ("data", "data", "data"),
 }
 
 
@@ -106,7 +123,7 @@ def distances_arcsec(
 def test_every_target_has_a_state_per_archive(
     targets: pd.DataFrame, states: pd.DataFrame, lightcurves: pd.DataFrame
 ) -> None:
-    expected = {(name, archive) for name in targets["id"] for archive in ("unwise", "ztf")}
+    expected = {(name, archive) for name in targets["id"] for archive in RADIUS_ARCSEC}
     assert set(states.index) == expected
     assert states.index.is_unique
     counted = lightcurves.groupby(["objectid", "archive"]).size()
@@ -125,6 +142,113 @@ def test_places_end_as_designed(states: pd.DataFrame) -> None:
         for name in DESIGNED
     }
     assert found == DESIGNED
+    others = {
+        name: tuple(
+            states.loc[(f"awkward-{name}", archive), "state"]
+            for archive in ("gaia", "panstarrs", "neowise")
+        )
+        for name in DESIGNED_OTHERS
+    }
+    assert others == DESIGNED_OTHERS
+
+
+def test_sources_without_measurements_count_as_found(states: pd.DataFrame) -> None:
+    for name, archive in (("no-transits", "gaia"), ("no-detections", "panstarrs")):
+        assert states.loc[(f"awkward-{name}", archive), ["n_rows", "n_sources"]].tolist() == [0, 1]
+
+
+def test_detections_lie_in_other_partitions_than_their_objects(small_sky: Path) -> None:
+    objects, detections = (
+        ds.dataset(small_sky / name / "dataset").to_table().to_pandas()
+        for name in (panstarrs.OBJECTS, panstarrs.DETECTIONS)
+    )
+    of_object = detections["objID"].map(objects.set_index("objID")["_healpix_29"])
+    # Borders of cells of order 2 are borders of partitions everywhere.
+    assert (of_object // 4**27 != detections["_healpix_29"] // 4**27).sum() > 5
+
+
+@pytest.mark.parametrize("archive", ["gaia", "panstarrs", "neowise"])
+def test_rows_are_those_of_a_search_through_every_row(
+    archive: str, small_sky: Path, targets: pd.DataFrame, lightcurves: pd.DataFrame
+) -> None:
+    measured = measurements(archive, small_sky)
+    places = vectors(measured["ra"], measured["dec"])
+    columns = ["band", "survey_object_id", "time_mjd", "native_value", "native_err"]
+    truth = lightcurves[lightcurves["archive"] == archive]
+    for _, target in targets.iterrows():
+        near = measured[distances_arcsec(target, places) <= RADIUS_ARCSEC[archive]]
+        expected = near[columns].sort_values(columns, ignore_index=True)
+        rows = truth.loc[truth["objectid"] == target["id"], columns]
+        rows = rows.sort_values(columns, ignore_index=True)
+        pd.testing.assert_frame_equal(rows, expected, check_dtype=False, rtol=1e-6, atol=2e-8)
+
+
+def measurements(archive: str, sky: Path) -> pd.DataFrame:
+    """Every measurement of a written catalogue, at the place of its object."""
+    if archive == "gaia":
+        return _gaia_measurements(ds.dataset(sky / gaia.CATALOGUE / "dataset").to_table())
+    if archive == "panstarrs":
+        objects, detections = (
+            ds.dataset(sky / name / "dataset").to_table().to_pandas()
+            for name in (panstarrs.OBJECTS, panstarrs.DETECTIONS)
+        )
+        places = objects.set_index("objID")
+        return pd.DataFrame(
+            {
+                "ra": detections["objID"].map(places["raMean"]),
+                "dec": detections["objID"].map(places["decMean"]),
+                "band": detections["filterID"].map(dict(enumerate("grizy", start=1))),
+                "survey_object_id": detections["objID"].astype(str),
+                "time_mjd": detections["obsTime"].replace(-999.0, np.nan),
+                "native_value": detections["psfFlux"].replace(-999.0, np.nan),
+                "native_err": detections["psfFluxErr"].replace(-999.0, np.nan),
+            }
+        )
+    years = [
+        ds.dataset(sky / neowise.catalogue(subset), exclude_invalid_files=True).to_table()
+        for subset in neowise.SUBSETS
+    ]
+    rows = pd.concat([year.to_pandas() for year in years], ignore_index=True)
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "ra": rows["ra"],
+                    "dec": rows["dec"],
+                    "band": band,
+                    "survey_object_id": rows["source_id"],
+                    "time_mjd": rows["mjd"],
+                    "native_value": rows[f"{band.lower()}mpro"],
+                    "native_err": rows[f"{band.lower()}sigmpro"],
+                }
+            )
+            for band in ("W1", "W2")
+        ],
+        ignore_index=True,
+    )
+
+
+def _gaia_measurements(table: pa.Table) -> pd.DataFrame:
+    rows = []
+    for source in table.to_pylist():
+        transits = source["epoch_photometry"]
+        place = (source["ra"], source["dec"], str(source["source_id"]))
+        for band, time, prefix in (
+            ("G", "g_transit_time", "g_transit"),
+            ("BP", "bp_obs_time", "bp"),
+            ("RP", "rp_obs_time", "rp"),
+        ):
+            for time_d, flux, ratio in zip(
+                transits[time],
+                transits[f"{prefix}_flux"],
+                transits[f"{prefix}_flux_over_error"],
+                strict=True,
+            ):
+                if time_d is not None and not np.isnan(time_d):
+                    error = np.nan if flux is None else abs(flux / ratio)
+                    rows.append((*place, band, time_d + 55197.0, flux, error))
+    names = ["ra", "dec", "survey_object_id", "band", "time_mjd", "native_value", "native_err"]
+    return pd.DataFrame(rows, columns=names).astype({"native_value": float})
 
 
 def test_ztf_rows_are_those_of_a_search_through_every_row(
@@ -178,6 +302,7 @@ def test_unwise_rows_are_those_of_a_search_through_every_row(
 
 
 def test_fluxes_follow_the_zero_points(lightcurves: pd.DataFrame) -> None:
+    lightcurves = lightcurves[lightcurves["archive"].isin(["unwise", "ztf"])]
     is_ztf = (lightcurves["archive"] == "ztf").to_numpy()
     value, error = lightcurves["native_value"], lightcurves["native_err"]
     flux = 10.0 ** (-0.4 * (value - 23.9)) / 1e3
@@ -195,7 +320,8 @@ def test_times_agree_with_astropys_light_travel_times(
     targets: pd.DataFrame, lightcurves: pd.DataFrame
 ) -> None:
     positions = targets.set_index("id")
-    rows = lightcurves.groupby("archive").sample(200, random_state=1)
+    rows = lightcurves[lightcurves["archive"].isin(["unwise", "ztf"])]
+    rows = rows.groupby("archive").sample(200, random_state=1)
     direction = SkyCoord(
         positions.loc[rows["objectid"], "ra"].to_numpy() * u.deg,
         positions.loc[rows["objectid"], "dec"].to_numpy() * u.deg,
