@@ -1,17 +1,20 @@
 """Catalogues that their entry alone describes."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 from astropy import units as u
 from astropy.time import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_archives import (
     ENTRY,
+    REPOSITORY,
     ambiguous,
     search,
     shard_of,
@@ -312,3 +315,40 @@ def test_when_two_objects_are_distinct(
     rows, _ = search(spec, [RA_DEG], [DEC_DEG])
     assert rows.num_rows == 2
     assert ambiguous(spec, rows) == expected
+
+
+def documented_entries() -> dict[str, dict[str, Any]]:
+    """The catalogue entries that docs/add-an-archive.md gives as examples."""
+    text = (REPOSITORY / "docs" / "add-an-archive.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(catalogue:.*?)```", text, re.DOTALL)
+    return {
+        name: entry
+        for block in blocks
+        for name, entry in yaml.safe_load(block)["catalogue"].items()
+    }
+
+
+def test_the_documented_entries_find_light_curves(tmp_path: Path) -> None:
+    entries = documented_entries()
+    assert entries.keys() == {"mysurvey", "tess_hats"}
+    spec_of(entries["mysurvey"])
+    lists = {
+        "time": pa.array([[1325.29, 1325.31]]),
+        "sap_flux": pa.array([[9261.92, float("nan")]]),
+        "sap_flux_err": pa.array([[5.0, float("nan")]]),
+    }
+    table = pa.table(
+        {
+            "ticid": [25155310],
+            "ra_obj": [63.3739],
+            "dec_obj": [-69.2268],
+            "lightcurve": pa.StructArray.from_arrays(list(lists.values()), names=list(lists)),
+        }
+    )
+    root = write_hats(tmp_path / "tess", table, ra="ra_obj", dec="dec_obj")
+    rows, _ = search(spec_of(entries["tess_hats"], endpoint=str(root)), [63.3739], [-69.2268])
+    assert rows["time_mjd"].to_pylist() == pytest.approx([58324.79, 58324.81])
+    assert rows["native_value"].to_pylist() == pytest.approx([9261.92, None])
+    assert rows["flux_mjy"].to_pylist() == [None, None]
+    assert rows["mag_system"].to_pylist() == [None, None]
+    assert rows["quality"].to_pylist() == [0, 2]
