@@ -107,7 +107,7 @@ def test_the_flags_and_negative_fluxes_are_kept(everywhere: Project) -> None:
     table = pads.dataset(everywhere.path("lightcurves")).to_table().to_pandas()
     unwise, ztf = (table[table["archive"] == name] for name in ("unwise", "ztf"))
     assert (unwise["flux_mjy"] < 0).any()
-    assert ((ztf["flags_native"] & 32768 != 0) == (ztf["quality"] == 2)).all()
+    assert ((ztf["flags_native"].astype("int64") & 32768 != 0) == (ztf["quality"] == 2)).all()
     assert (ztf["quality"] == 1).any()
     assert (unwise["native_columns"].str.contains('"primary":0') <= (unwise["quality"] == 2)).all()
 
