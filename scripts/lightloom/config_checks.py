@@ -108,17 +108,28 @@ def _check_dask(dask: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _check_options(archives: Mapping[str, Any], catalogue: Any) -> Found:
     for name, options in archives.items():
         entry = catalogue.get(name) if isinstance(catalogue, dict) else None
-        if "detections" in options and isinstance(entry, dict) and "detections" not in entry:
-            text = "found, expected none: the archive has no catalogue of detections"
-            yield ("archives", name, "detections"), text
+        if isinstance(entry, dict):
+            for key, text in _check_places(options, entry):
+                yield ("archives", name, key), text
         for path, text in _check_conditions(options.get("views", {})):
             yield ("archives", name, "views", *path), text
     if not any(options["enabled"] for options in archives.values()):
         yield ("archives",), "found none with enabled: true, expected at least one"
 
 
+def _check_places(
+    options: Mapping[str, Any], entry: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Check that options place the catalogues that an entry has."""
+    if "detections" in options and "detections" not in entry:
+        yield "detections", "found, expected none: the archive has no catalogue of detections"
+    if "endpoint" in options:
+        yield from _check_endpoint(options["endpoint"], entry.get("subsets", []))
+
+
 def _check_entry(entry: Mapping[str, Any]) -> Found:
-    yield from _check_endpoint(entry)
+    for key, text in _check_endpoint(entry["endpoint"], entry["subsets"]):
+        yield (key,), text
     yield from _check_layouts(entry)
     yield from _check_units(entry)
     yield from _check_measurements(entry)
@@ -132,10 +143,11 @@ def _check_entry(entry: Mapping[str, Any]) -> Found:
             yield ("bands", code, "quality", *key), text
 
 
-def _check_endpoint(entry: Mapping[str, Any]) -> Found:
-    if bool(entry["subsets"]) != (_SUBSET in entry["endpoint"]):
-        expected = f"{_SUBSET} in it, because subsets are given" if entry["subsets"] else "subsets"
-        yield ("endpoint",), f"found {entry['endpoint']!r}, expected {expected}"
+def _check_endpoint(endpoint: str, subsets: list[str]) -> Iterator[tuple[str, str]]:
+    if subsets and _SUBSET not in endpoint:
+        yield "endpoint", f"found {endpoint!r}, expected {_SUBSET} in it, as subsets are given"
+    if _SUBSET in endpoint and not subsets:
+        yield "endpoint", f"found {endpoint!r}, expected no {_SUBSET}, as no subsets are given"
 
 
 def _check_layouts(entry: Mapping[str, Any]) -> Found:

@@ -493,13 +493,18 @@ WRONG: list[tuple[Any, ...]] = [
         _edit(*ZTF, "subsets", value=["north"]),
         "catalogue.ztf.endpoint:"
         " found 's3://ipac-irsa-ztf/ztf/enhanced/dr24/lc/hats/ztf_dr24_lc-hats',"
-        " expected {subset} in it, because subsets are given",
+        " expected {subset} in it, as subsets are given",
     ),
     (
         _remove("catalogue", "neowise", "subsets"),
         "catalogue.neowise.endpoint:"
         " found 's3://nasa-irsa-wise/wise/neowiser/catalogs/p1bs_psd/healpix_k5/{subset}/"
-        "neowiser-healpix_k5-{subset}.parquet', expected subsets",
+        "neowiser-healpix_k5-{subset}.parquet', expected no {subset}, as no subsets are given",
+    ),
+    (
+        _edit("archives", "neowise", "endpoint", value="sky/neowise"),
+        "archives.neowise.endpoint:"
+        " found 'sky/neowise', expected {subset} in it, as subsets are given",
     ),
     (
         _remove("catalogue", "gaia", "bands", "BP", "columns", "value"),
