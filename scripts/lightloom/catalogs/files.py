@@ -13,12 +13,16 @@ import pyarrow.parquet as pq
 
 from lightloom.catalogs.geometry import IntArray
 from lightloom.catalogs.storage import CountedFile
-from lightloom.errors import ArchiveSchemaError, DamagedFileError
+from lightloom.errors import ArchiveSchemaError, DamagedFileError, TransientArchiveError
 
 #: Read at a time and per column: small on disk, where a read costs nothing, large where it costs a
 #: round trip.
 _LOCAL_BUFFER_BYTES = 1 << 20
 _REMOTE_BUFFER_BYTES = 8 << 20
+
+#: Decoded at a time.
+_BATCH_BYTES = 16 << 20
+_BATCH_ROWS = 1 << 16
 
 
 @contextmanager
@@ -28,6 +32,24 @@ def decoding(path: str) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError) as error:
         raise DamagedFileError(f"{path}: cannot be decoded ({error})") from error
+
+
+def batches(
+    parquet: pq.ParquetFile, row_group: int, leaves: Sequence["Leaf"] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Decode a row group, all columns or some of them, a little at a time."""
+    group = parquet.metadata.row_group(row_group)
+    names = None if leaves is None else [leaf.name for leaf in leaves]
+    stored = [group.column(index) for index in range(group.num_columns)]
+    size = sum(
+        chunk.total_uncompressed_size
+        for chunk in stored
+        if leaves is None or any(leaf.stored_in(chunk.path_in_schema) for leaf in leaves)
+    )
+    batch_size = int(np.clip(_BATCH_BYTES * group.num_rows // max(size, 1), 1, _BATCH_ROWS))
+    yield from parquet.iter_batches(
+        batch_size=batch_size, row_groups=[row_group], columns=names, use_threads=False
+    )
 
 
 @dataclass(frozen=True)
@@ -63,6 +85,11 @@ class Leaf:
             or pa.types.is_large_list(self.type)
             or pa.types.is_fixed_size_list(self.type)
         )
+
+    def stored_in(self, path: str) -> bool:
+        """Tell whether a column chunk, by its path in the file's schema, is one of its own."""
+        prefix = ".".join(filter(None, (self.column, self.field)))
+        return f"{path}.".startswith(f"{prefix}.")
 
     def of(self, batch: pa.RecordBatch) -> pa.Array:
         """Return the values in a batch that holds the top-level column."""
@@ -114,22 +141,31 @@ class CatalogFile:
         self.path = path
         self.source = CountedFile(path, storage_options)
         buffer_size = _LOCAL_BUFFER_BYTES if self.source.local else _REMOTE_BUFFER_BYTES
-        with decoding(path):
-            self.parquet = pq.ParquetFile(
-                self.source,
-                pre_buffer=False,
-                buffer_size=buffer_size,
-                page_checksum_verification=True,
-            )
-            self.metadata: pq.FileMetaData = self.parquet.metadata
-            self.schema: pa.Schema = self.parquet.schema_arrow
+        try:
+            with decoding(path):
+                self.parquet = pq.ParquetFile(
+                    self.source,
+                    pre_buffer=False,
+                    buffer_size=buffer_size,
+                    page_checksum_verification=True,
+                )
+                self.metadata: pq.FileMetaData = self.parquet.metadata
+                self.schema: pa.Schema = self.parquet.schema_arrow
+        except (DamagedFileError, TransientArchiveError):
+            self.source.check_unchanged()
+            raise
+        n_rows = [self.metadata.row_group(g).num_rows for g in range(self.metadata.num_row_groups)]
+        self.first_rows: IntArray = np.cumsum([0, *n_rows])
 
     def __enter__(self) -> "CatalogFile":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, *__: object) -> None:
         self.parquet.close()
         self.source.close()
+        # A file that was replaced may have looked damaged.
+        if error is None or isinstance(error, DamagedFileError | TransientArchiveError):
+            self.source.check_unchanged()
 
     def leaf(self, name: str) -> Leaf:
         """Find a column by its name, ``column`` or ``struct.field``.
@@ -195,9 +231,17 @@ class CatalogFile:
             return key
         return None
 
+    def by_row_group(self, rows: IntArray) -> list[tuple[int, IntArray]]:
+        """Divide rows, given by ascending numbers, into row groups and number them in each."""
+        bounds = np.searchsorted(rows, self.first_rows)
+        return [
+            (row_group, rows[bounds[row_group] : bounds[row_group + 1]] - first)
+            for row_group, first in enumerate(self.first_rows[:-1])
+            if bounds[row_group] < bounds[row_group + 1]
+        ]
+
     def chunks(self, row_group: int, leaf: Leaf) -> list[pq.ColumnChunkMetaData]:
         """Return the column chunks of a row group that store a column."""
-        prefix = ".".join(filter(None, (leaf.column, leaf.field)))
         group = self.metadata.row_group(row_group)
         chunks = [group.column(index) for index in range(group.num_columns)]
-        return [chunk for chunk in chunks if f"{chunk.path_in_schema}.".startswith(f"{prefix}.")]
+        return [chunk for chunk in chunks if leaf.stored_in(chunk.path_in_schema)]

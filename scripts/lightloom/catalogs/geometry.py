@@ -156,6 +156,12 @@ class Neighbourhoods:
         at = np.searchsorted(self.cell, cell)
         return self.cell[np.minimum(at, len(self.cell) - 1)] == cell
 
+    def touch(self, low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Tell which ranges of cells (of this order, ends included) hold one of a neighbourhood."""
+        return np.searchsorted(self.cell, low, side="left") < np.searchsorted(
+            self.cell, high, side="right"
+        )
+
     def match(
         self, ra_deg: FloatArray, dec_deg: FloatArray, cell: IntArray
     ) -> tuple[IntArray, IntArray, FloatArray]:

@@ -12,11 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lightloom.catalogs.files import CatalogFile, Key, Leaf, decoding
+from lightloom.catalogs.files import CatalogFile, Key, Leaf, batches, decoding
 from lightloom.catalogs.geometry import FloatArray, IntArray, Neighbourhoods, cells_at
-
-_BATCH_BYTES = 16 << 20
-_BATCH_ROWS = 1 << 16
 
 
 class RowGroupReader:
@@ -35,9 +32,6 @@ class RowGroupReader:
         self._ra = ra
         self._dec = dec
         self._key = key
-        self._starts = np.cumsum(
-            [0] + [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
-        )
         self._candidates = np.empty(0, np.int64)
         self.requests = 0
         self.bytes = 0
@@ -102,10 +96,7 @@ class RowGroupReader:
             return True
         limits = pa.array([statistics.min, statistics.max], pa.uint64())
         low, high = key.cells(limits, targets.order)
-        return bool(
-            np.searchsorted(targets.cell, low, side="left")
-            < np.searchsorted(targets.cell, high, side="right")
-        )
+        return bool(targets.touch(low, high))
 
     def _box_may_match(self, row_group: int, targets: Neighbourhoods) -> bool:
         ra = self._statistics(row_group, self._ra)
@@ -128,19 +119,8 @@ class RowGroupReader:
         self, row_group: int, leaves: Sequence[Leaf]
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield the batches of a row group, each with the number of its first row in the file."""
-        n_rows = self._file.metadata.row_group(row_group).num_rows
-        size = sum(
-            chunk.total_uncompressed_size
-            for leaf in leaves
-            for chunk in self._file.chunks(row_group, leaf)
-        )
-        first = int(self._starts[row_group])
-        for batch in self._file.parquet.iter_batches(
-            batch_size=int(np.clip(_BATCH_BYTES * n_rows // max(size, 1), 1, _BATCH_ROWS)),
-            row_groups=[row_group],
-            columns=[leaf.name for leaf in leaves],
-            use_threads=False,
-        ):
+        first = int(self._file.first_rows[row_group])
+        for batch in batches(self._file.parquet, row_group, leaves):
             yield first, batch
             first += batch.num_rows
 
@@ -148,15 +128,15 @@ class RowGroupReader:
         """Return columns of rows given by ascending numbers."""
         schema = pa.schema([(leaf.name, leaf.type) for leaf in leaves])
         taken = []
-        for row_group in np.unique(np.searchsorted(self._starts, rows, side="right") - 1):
-            wanted = rows[np.searchsorted(rows, self._starts[row_group]) :]
-            wanted = wanted[: np.searchsorted(wanted, self._starts[row_group + 1])]
-            for first, batch in self._batches(int(row_group), leaves):
-                here = slice(*np.searchsorted(wanted, [first, first + batch.num_rows]))
+        for row_group, local in self._file.by_row_group(rows):
+            first = 0
+            for batch in batches(self._file.parquet, row_group, leaves):
+                here = slice(*np.searchsorted(local, [first, first + batch.num_rows]))
                 if here.start < here.stop:
                     columns = pa.record_batch([leaf.of(batch) for leaf in leaves], schema=schema)
-                    taken.append(columns.take(pa.array(wanted[here] - first)))
-                if here.stop == len(wanted):
+                    taken.append(columns.take(pa.array(local[here] - first)))
+                first += batch.num_rows
+                if here.stop == len(local):
                     break
         return pa.Table.from_batches(taken, schema)
 

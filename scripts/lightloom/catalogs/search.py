@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from lightloom.catalogs.files import CatalogFile, Key, Leaf
 from lightloom.catalogs.geometry import FINEST_ORDER, FloatArray, IntArray, Neighbourhoods
 from lightloom.catalogs.layouts import CatalogSpec, partition_files
+from lightloom.catalogs.page_ranges import PageRangeReader
 from lightloom.catalogs.pages import PageReader, has_page_index
 from lightloom.catalogs.planning import Search
 from lightloom.catalogs.row_groups import RowGroupReader
@@ -198,24 +199,25 @@ def _search_file(
         matched, source = np.unique(candidate, return_inverse=True)
         sources = reader.payload(matched, leaves)
         _check_lengths(path, sources, leaves)
-        reads = Reads(
-            file.source.requests + reader.requests, file.source.bytes + reader.bytes, reader.rows
-        )
+    reads = file.source.reads + Reads(reader.requests, reader.bytes, reader.rows)
     return _FileMatches(leaves, sources, source, target, match_arcsec, reads, reader.plan)
 
 
 def _reader(
     file: CatalogFile, spec: CatalogSpec, key: Key | None, leaves: Sequence[Leaf]
-) -> PageReader | RowGroupReader:
+) -> PageReader | PageRangeReader | RowGroupReader:
     ra, dec = file.position_leaf(spec.ra), file.position_leaf(spec.dec)
-    if key and file.source.local and has_page_index(file, key, [ra, dec, *leaves]):
-        return PageReader(file, ra, dec, key)
+    if key and has_page_index(file, key, [ra, dec, *leaves]):
+        if file.source.local:
+            return PageReader(file, ra, dec, key)
+        if all(len(file.chunks(0, leaf)) == 1 for leaf in leaves):
+            return PageRangeReader(file, ra, dec, key, leaves)
     return RowGroupReader(file, ra, dec, key)
 
 
 def _joined(
     file: CatalogFile,
-    reader: PageReader | RowGroupReader,
+    reader: PageReader | PageRangeReader | RowGroupReader,
     object_id: Leaf,
     candidate: IntArray,
     wanted: pa.Array,

@@ -1,52 +1,58 @@
 """Files of a catalogue, on disk or in an object store, with an account of what is read."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from aiohttp import ClientError
+from botocore.exceptions import NoCredentialsError
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from lightloom.errors import ArchiveError, DamagedFileError, TransientArchiveError
 from lightloom.reads import Reads
 
+Range = tuple[int, int]
+_T = TypeVar("_T")
+
 #: HTTP statuses that another attempt will not change.
 _ABSENT = (404, 410)
 _REFUSED = (401, 403)
+_REFUSALS = (PermissionError, NoCredentialsError)
 
+#: A broken request is repeated at once; what lasts longer is the business of whoever searches.
+_ATTEMPTS = 4
+_FIRST_WAIT_S = 0.1
 
-@contextmanager
-def _transport(path: str) -> Iterator[None]:
-    """Say which file a failure of the transport belongs to, and whether it may pass."""
-    try:
-        yield
-    # Every transport library has exceptions of its own, without a common class.
-    except Exception as error:
-        raise _archive_error(path, error) from error
+#: Ranges with a smaller gap between them are read as one: less than a round trip would take.
+_GAP_BYTES = 512 << 10
+#: A longer run of ranges is read by several requests, at the same time.
+_RUN_BYTES = 8 << 20
+_REQUESTS_IN_FLIGHT = 16
 
+#: Read when a remote file is opened: the footer, as a rule, and the page index before it.
+_TAIL_BYTES = 128 << 10
 
-def _archive_error(path: str, error: Exception) -> ArchiveError:
-    # fsspec calls a file absent whenever it cannot learn its size by HTTP; the cause tells why.
-    cause = error.__cause__ if isinstance(error.__cause__, ClientError) else error
-    status = getattr(cause, "status", None)
-    if isinstance(cause, FileNotFoundError | NotADirectoryError) or status in _ABSENT:
-        return DamagedFileError(f"{path}: listed or expected, but absent")
-    if isinstance(cause, PermissionError) or status in _REFUSED:
-        return ArchiveError(f"{path}: reading is not allowed ({cause})")
-    return TransientArchiveError(f"{path}: reading broke off ({cause!r})")
+#: What file systems tell of a file that differs once its content does.
+_VERSION = (
+    "size", "ETag", "LastModified", "Last-Modified", "VersionId", "Content-MD5", "Digest", "mtime",
+)  # fmt: skip
 
 
 def read_bytes(path: str, storage_options: Mapping[str, Any]) -> bytes | None:
     """Return the content of a small file, or None if it does not exist."""
-    with _transport(path):
+
+    def read() -> bytes | None:
         file_system, inner = url_to_fs(path, **storage_options)
         try:
             content: bytes = file_system.cat_file(inner)
         except FileNotFoundError:
             return None
         return content
+
+    return _transported(path, read)
 
 
 def names_in(folder: str, storage_options: Mapping[str, Any]) -> list[str]:
@@ -57,54 +63,117 @@ def names_in(folder: str, storage_options: Mapping[str, Any]) -> list[str]:
     DamagedFileError
         If there is no such folder.
     """
-    with _transport(folder):
+
+    def names() -> list[str]:
         file_system, inner = url_to_fs(folder, **storage_options)
-        entries = file_system.ls(inner, detail=False)
-    return sorted(entry.rstrip("/").rpartition("/")[2] for entry in entries)
+        entries: list[str] = file_system.ls(inner, detail=False)
+        return entries
+
+    return sorted(entry.rstrip("/").rpartition("/")[2] for entry in _transported(folder, names))
 
 
 class CountedFile:
-    """A file open for reading that counts the requests made and the bytes they returned.
+    """A file read by ranges, which counts the requests made and the bytes they returned.
+
+    It can be read as a binary file too, without read-ahead, which would fetch what the reader has
+    decided to skip.
+
+    Parameters
+    ----------
+    path : str
+    storage_options : mapping
+        Options of the fsspec file system.
 
     Attributes
     ----------
     path : str
     local : bool
         Whether it lies in the local file system.
+    size : int
     requests, bytes : int
+        Of a remote file requests for its version count too.
     """
 
     def __init__(self, path: str, storage_options: Mapping[str, Any]) -> None:
         self.path = path
         self.requests = 0
         self.bytes = 0
-        with _transport(path):
-            file_system, inner = url_to_fs(path, **storage_options)
-            # Read-ahead would fetch what the reader has decided to skip.
-            self._file = file_system.open(inner, "rb", cache_type="none")
-        self.local = isinstance(file_system, LocalFileSystem)
+        self.closed = False
+        self._position = 0
+        self._file_system, self._inner = _transported(
+            path, lambda: url_to_fs(path, **storage_options)
+        )
+        self.local = isinstance(self._file_system, LocalFileSystem)
+        self._version = self._current_version()
+        self.size: int = self._version["size"]
+        self._tail_start, self._tail = self.size, b""
+        if not self.local and self.size:
+            start = max(0, self.size - _TAIL_BYTES)
+            (self._tail,) = self.read_ranges([(start, self.size)])
+            self._tail_start = start
 
     @property
     def reads(self) -> Reads:
         """The requests made and the bytes they returned."""
         return Reads(self.requests, self.bytes)
 
-    @property
-    def closed(self) -> bool:
-        """Whether the file is closed."""
-        return bool(self._file.closed)
-
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Let go of what has been read."""
+        self.closed = True
+        self._tail_start, self._tail = self.size, b""
+
+    def check_unchanged(self) -> None:
+        """Compare the file with what it was when it was opened.
+
+        Raises
+        ------
+        ArchiveError
+            If it has been replaced: what has been read may be of either version.
+        """
+        now = self._current_version()
+        changed = [name for name, value in self._version.items() if now.get(name) != value]
+        if changed:
+            found, expected = (
+                ", ".join(f"{name} {version.get(name)}" for name in changed)
+                for version in (now, self._version)
+            )
+            raise ArchiveError(
+                f"{self.path}: changed while it was read, found {found}, expected {expected}"
+            )
+
+    def read_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
+        """Return the bytes of several ranges, those of a remote file read at the same time.
+
+        Parameters
+        ----------
+        ranges : sequence of (int, int)
+            Start and end of each; in any order, also overlapping.
+
+        Raises
+        ------
+        TransientArchiveError
+            If the store broke off, or answered with another number of bytes, again and again.
+        """
+        missing = [(start, end) for start, end in ranges if start < min(end, self._tail_start)]
+        runs = _runs(missing, 0 if self.local else _GAP_BYTES)
+        contents = [*self._read_runs(runs), self._tail]
+        starts = [*(start for start, _ in runs), self._tail_start]
+        found = []
+        for start, end in ranges:
+            number = bisect_right(starts, start) - 1
+            offset = starts[number]
+            found.append(contents[number][start - offset : end - offset] if start < end else b"")
+        return found
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to an offset and return the position."""
-        return int(self._file.seek(offset, whence))
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
+        self._position = origin + offset
+        return self._position
 
     def tell(self) -> int:
         """Return the position."""
-        return int(self._file.tell())
+        return self._position
 
     def read(self, size: int = -1) -> bytes:
         """Read from the position on.
@@ -114,8 +183,104 @@ class CountedFile:
         TransientArchiveError
             If the store broke off.
         """
-        with _transport(self.path):
-            data: bytes = self._file.read(size)
-        self.requests += 1
-        self.bytes += len(data)
-        return data
+        end = self.size if size < 0 else min(self._position + size, self.size)
+        start, self._position = self._position, max(self._position, end)
+        return self.read_ranges([(start, end)])[0] if start < end else b""
+
+    def _current_version(self) -> dict[str, Any]:
+        def info() -> dict[str, Any]:
+            self._file_system.invalidate_cache(self._inner)
+            self.requests += not self.local
+            found: dict[str, Any] = self._file_system.info(self._inner)
+            return found
+
+        found = _transported(self.path, info)
+        if not isinstance(found.get("size"), int):
+            raise ArchiveError(f"{self.path}: the store does not tell how large the file is")
+        return {name: found[name] for name in _VERSION if name in found}
+
+    def _read_runs(self, runs: Sequence[Range]) -> list[bytes]:
+        contents: dict[Range, bytes] = {}
+
+        def read_missing() -> None:
+            missing = [run for run in runs if run not in contents]
+            # Only file systems that can have several requests in flight know the option.
+            limit = {"batch_size": _REQUESTS_IN_FLIGHT} if self._file_system.async_impl else {}
+            answers = self._file_system.cat_ranges(
+                [self._inner] * len(missing),
+                [start for start, _ in missing],
+                [end for _, end in missing],
+                on_error="return",
+                **limit,
+            )
+            self.requests += len(missing)
+            failures = []
+            for (start, end), answer in zip(missing, answers, strict=True):
+                if isinstance(answer, BaseException):
+                    failures.append(answer)
+                    continue
+                self.bytes += len(answer)
+                if len(answer) == end - start:
+                    contents[start, end] = answer
+                else:
+                    failures.append(
+                        OSError(f"{len(answer)} bytes came for the range {start} to {end}")
+                    )
+            if failures:
+                raise failures[0]
+
+        if runs:
+            _transported(self.path, read_missing)
+        return [contents[run] for run in runs]
+
+
+def _runs(ranges: Iterable[Range], gap_bytes: int) -> list[Range]:
+    """Join ranges with small gaps between them, up to a length that one request should have."""
+    runs: list[Range] = []
+    for start, end in sorted(ranges):
+        if runs:
+            run_start, run_end = runs[-1]
+            joined = max(end, run_end)
+            # A range that begins in a run belongs to it however long it gets.
+            if start < run_end or (
+                start <= run_end + gap_bytes and joined - run_start <= _RUN_BYTES
+            ):
+                runs[-1] = (run_start, joined)
+                continue
+        runs.append((start, end))
+    return runs
+
+
+def _transported(path: str, request: Callable[[], _T]) -> _T:
+    """Make a request, more than once if it breaks off.
+
+    Raises
+    ------
+    ArchiveError
+        Which file the failure belongs to and, by its class, whether it may pass.
+    """
+
+    def attempt() -> _T:
+        try:
+            return request()
+        # Every transport library has exceptions of its own, without a common class.
+        except Exception as error:
+            raise _archive_error(path, error) from error
+
+    return Retrying(
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_exponential(_FIRST_WAIT_S),
+        retry=retry_if_exception_type(TransientArchiveError),
+        reraise=True,
+    )(attempt)
+
+
+def _archive_error(path: str, error: Exception) -> ArchiveError:
+    # fsspec calls a file absent whenever it cannot learn its size by HTTP; the cause tells why.
+    cause = error.__cause__ if isinstance(error.__cause__, ClientError) else error
+    status = getattr(cause, "status", None)
+    if isinstance(cause, FileNotFoundError | NotADirectoryError) or status in _ABSENT:
+        return DamagedFileError(f"{path}: listed or expected, but absent")
+    if isinstance(cause, _REFUSALS) or status in _REFUSED:
+        return ArchiveError(f"{path}: reading is not allowed ({cause})")
+    return TransientArchiveError(f"{path}: reading broke off ({cause!r})")

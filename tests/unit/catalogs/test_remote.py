@@ -1,11 +1,14 @@
 """Catalogues behind an HTTP server, which may break off or refuse."""
 
+import hashlib
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,19 +16,45 @@ from written_catalogs import pixel_centres, random_table, write_hats
 
 from lightloom.catalogs.layouts import CatalogSpec, open_catalog
 from lightloom.catalogs.planning import plan_searches
-from lightloom.catalogs.search import search_partition
+from lightloom.catalogs.search import SearchResult, search_partition
 from lightloom.errors import ArchiveError, DamagedFileError, TransientArchiveError
 
 PIXEL = (3, 100)
 COLUMNS = ["objectid", "lightcurve.hmjd"]
 
 
+@dataclass
+class Faults:
+    """What a server does wrong, and what it was asked.
+
+    Attributes
+    ----------
+    status : dict
+        Status to answer with, by the suffix of the path.
+    cut_every : int
+        Of the answers with a range, each so-manieth ends in the middle of its body.
+    short_by : int
+        Bytes by which answers with a range are too short, as their headers say too.
+    before : callable
+        Called with each request's number before it is answered.
+    """
+
+    status: dict[str, int] = field(default_factory=dict)
+    cut_every: int = 0
+    short_by: int = 0
+    before: Callable[[int], None] = lambda number: None
+    methods: list[str] = field(default_factory=list)
+    sent_bytes: int = 0
+    n_ranges: int = 0
+
+
 class RangeHandler(BaseHTTPRequestHandler):
-    """Serves ranges of a folder's files; ``faults`` maps a suffix to the status to answer."""
+    """Serves ranges of a folder's files."""
 
     protocol_version = "HTTP/1.1"
+    lock = threading.Lock()
 
-    def __init__(self, root: Path, faults: dict[str, int], *args: object) -> None:
+    def __init__(self, root: Path, faults: Faults, *args: object) -> None:
         self.root, self.faults = root, faults
         super().__init__(*args)  # type: ignore[arg-type]
 
@@ -40,11 +69,15 @@ class RangeHandler(BaseHTTPRequestHandler):
 
     def _answer(self, with_body: bool) -> None:
         path = self.root / self.path.lstrip("/").replace("%3D", "=")
-        fault = next(
-            (code for suffix, code in self.faults.items() if path.name.endswith(suffix)), 0
+        with self.lock:
+            if path.suffix == ".parquet":
+                self.faults.methods.append(self.command)
+                self.faults.before(len(self.faults.methods))
+        status = next(
+            (code for end, code in self.faults.status.items() if path.name.endswith(end)), 0
         )
-        if fault or not path.is_file():
-            self.send_response(fault or 404)
+        if status or not path.is_file():
+            self.send_response(status or 404)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
@@ -54,23 +87,38 @@ class RangeHandler(BaseHTTPRequestHandler):
         body = content[first : last + 1]
         self.send_response(206 if wanted else 200)
         if wanted:
-            self.send_header(
-                "Content-Range", f"bytes {first}-{first + len(body) - 1}/{len(content)}"
-            )
+            body = body[: len(body) - self.faults.short_by]
+            span = f"{first}-{first + len(body) - 1}"
+            self.send_header("Content-Range", f"bytes {span}/{len(content)}")
         self.send_header("Accept-Ranges", "bytes")
+        self.send_header("ETag", f'"{hashlib.md5(content).hexdigest()}"')
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if with_body:
-            self.wfile.write(body)
+            self._send(body, cut=bool(wanted) and self._is_cut())
+
+    def _is_cut(self) -> bool:
+        with self.lock:
+            self.faults.n_ranges += 1
+            return self.faults.cut_every > 0 and self.faults.n_ranges % self.faults.cut_every == 0
+
+    def _send(self, body: bytes, cut: bool) -> None:
+        if cut:
+            body = body[: len(body) // 2]
+            self.close_connection = True
+        elif self.path.endswith(".parquet"):
+            with self.lock:
+                self.faults.sent_bytes += len(body)
+        self.wfile.write(body)
 
 
 @pytest.fixture
-def faults() -> dict[str, int]:
-    return {}
+def faults() -> Faults:
+    return Faults()
 
 
 @pytest.fixture
-def served(tmp_path: Path, faults: dict[str, int]) -> Iterator[str]:
+def served(tmp_path: Path, faults: Faults) -> Iterator[str]:
     """URL of the test's folder."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(RangeHandler, tmp_path, faults))
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -79,48 +127,157 @@ def served(tmp_path: Path, faults: dict[str, int]) -> Iterator[str]:
     server.server_close()
 
 
-@pytest.fixture
-def catalog(tmp_path: Path) -> tuple[CatalogSpec, np.ndarray, np.ndarray]:
+#: Written with small pages, and as archives that know nothing of pages write.
+WRITTEN: dict[str, dict[str, Any]] = {
+    "page ranges": {
+        "write_page_index": True, "data_page_size": 4096, "write_batch_size": 64,
+        "row_group_size": 2000, "use_dictionary": False,
+    },
+    "pyarrow row groups": {"row_group_size": 2000},
+}  # fmt: skip
+
+
+@pytest.fixture(params=WRITTEN)
+def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> tuple:
     """A local catalogue, and positions of targets in it."""
     (centre,) = pixel_centres([PIXEL])
-    ra, dec = np.random.default_rng(1).uniform(-0.05, 0.05, (2, 500))
+    ra, dec = np.random.default_rng(1).uniform(-0.05, 0.05, (2, 10_000))
     table = random_table(centre.ra_deg + ra, centre.dec_deg + dec, 1)
-    spec = write_hats(tmp_path / "small", table, [PIXEL], write_page_index=True)
-    return spec, table["objra"].to_numpy()[::50], table["objdec"].to_numpy()[::50]
+    spec = write_hats(tmp_path / "small", table, [PIXEL], **WRITTEN[request.param])
+    return spec, table["objra"].to_numpy()[::2500], table["objdec"].to_numpy()[::2500]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightloom.catalogs.storage._FIRST_WAIT_S", 0.001)
+
+
+@pytest.fixture
+def nothing_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read by small requests what would come by one."""
+    monkeypatch.setattr("lightloom.catalogs.storage._TAIL_BYTES", 2000)
+    monkeypatch.setattr("lightloom.catalogs.storage._GAP_BYTES", 0)
+    monkeypatch.setattr("lightloom.catalogs.files._REMOTE_BUFFER_BYTES", 2000)
 
 
 def at(url: str, spec: CatalogSpec) -> CatalogSpec:
-    return CatalogSpec(f"{url}/small", "hats", spec.ra, spec.dec, spec.object_id)
+    return replace(spec, endpoint=f"{url}/small")
 
 
-def test_same_rows_as_from_disk(served: str, catalog: tuple) -> None:
+def search(spec: CatalogSpec, ra: np.ndarray, dec: np.ndarray) -> SearchResult:
+    (one,), _ = plan_searches(open_catalog(spec), ra, dec, 2.0)
+    return search_partition(spec, one, 2.0, COLUMNS)
+
+
+def assert_same(result: SearchResult, expected: SearchResult) -> None:
+    assert expected.matches.num_rows > 3
+    assert result.table.equals(expected.table)
+    assert result.matches.equals(expected.matches)
+
+
+def test_same_rows_as_from_disk_and_a_true_account(
+    served: str, catalog: tuple, faults: Faults
+) -> None:
     local, ra, dec = catalog
-    results = []
-    for spec in (local, at(served, local)):
-        (one,), _ = plan_searches(open_catalog(spec), ra, dec, 20.0)
-        results.append(search_partition(spec, one, 20.0, COLUMNS))
-    assert results[0].table.equals(results[1].table)
-    assert results[0].matches.equals(results[1].matches)
-    assert 3 < results[1].reads.requests < 50
+    result = search(at(served, local), ra, dec)
+    assert_same(result, search(local, ra, dec))
+    assert result.plan in WRITTEN
+    assert result.reads.requests == len(faults.methods)
+    assert result.reads.bytes == faults.sent_bytes
 
 
-def test_an_answer_that_may_pass(served: str, catalog: tuple, faults: dict[str, int]) -> None:
+def test_few_requests_and_only_pages_with_matches(
+    served: str, catalog: tuple, faults: Faults, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    local, ra, dec = catalog
+    monkeypatch.setattr("lightloom.catalogs.storage._TAIL_BYTES", 65_536)
+    monkeypatch.setattr("lightloom.catalogs.storage._GAP_BYTES", 1000)
+    result = search(at(served, local), ra[:1], dec[:1])
+    (path,) = (tmp_path / "small").rglob("*.parquet")
+    # Each column has one page with the match, the key two at most.
+    if result.plan == "page ranges":
+        assert faults.methods.count("HEAD") == 2
+        assert len(faults.methods) < 20
+        assert faults.sent_bytes < 65_536 + 0.1 * path.stat().st_size
+    assert faults.sent_bytes < 65_536 + 0.4 * path.stat().st_size
+
+
+@pytest.mark.usefixtures("nothing_ahead")
+@pytest.mark.parametrize("cut_every", [5, 20])
+def test_cut_ranges_are_read_again(
+    served: str, catalog: tuple, faults: Faults, cut_every: int
+) -> None:
+    local, ra, dec = catalog
+    faults.cut_every = cut_every
+    result = search(at(served, local), ra, dec)
+    assert_same(result, search(local, ra, dec))
+    assert faults.n_ranges > cut_every
+    assert result.reads.requests == len(faults.methods)
+    assert result.reads.bytes == faults.sent_bytes
+
+
+@pytest.mark.usefixtures("nothing_ahead")
+def test_a_server_that_cuts_every_range(served: str, catalog: tuple, faults: Faults) -> None:
+    local, ra, dec = catalog
+    faults.cut_every = 1
+    with pytest.raises(TransientArchiveError, match=r"Npix=100\.parquet: reading broke off"):
+        search(at(served, local), ra, dec)
+
+
+@pytest.mark.usefixtures("nothing_ahead")
+def test_answers_of_wrong_length(served: str, catalog: tuple, faults: Faults) -> None:
+    local, ra, dec = catalog
+    faults.short_by = 1
+    with pytest.raises(
+        TransientArchiveError, match=r"Npix=100\.parquet: .*1999 bytes came for the range"
+    ):
+        search(at(served, local), ra, dec)
+
+
+@pytest.mark.usefixtures("nothing_ahead")
+@pytest.mark.parametrize("at_request", [3, 8])
+@pytest.mark.parametrize("change", ["rewritten", "longer", "shorter"])
+def test_a_file_that_changes_during_the_search(
+    served: str, catalog: tuple, faults: Faults, at_request: int, change: str, tmp_path: Path
+) -> None:
+    local, ra, dec = catalog
+    (path,) = (tmp_path / "small").rglob("*.parquet")
+    content = path.read_bytes()
+    changed = {
+        "rewritten": content[::-1],
+        "longer": b"PAR1" + content,
+        "shorter": content[: len(content) // 2],
+    }[change]
+
+    def replace_file(number: int) -> None:
+        if number == at_request:
+            path.write_bytes(changed)
+
+    faults.before = replace_file
+    with pytest.raises(
+        ArchiveError, match=r"Npix=100\.parquet: changed while it was read, found .*ETag"
+    ) as caught:
+        search(at(served, local), ra, dec)
+    assert caught.value.error_class == "permanent"
+
+
+def test_an_answer_that_may_pass(served: str, catalog: tuple, faults: Faults) -> None:
     local, ra, dec = catalog
     spec = at(served, local)
     (one,), _ = plan_searches(open_catalog(spec), ra, dec, 20.0)
-    faults[".parquet"] = 503
+    faults.status[".parquet"] = 503
     with pytest.raises(TransientArchiveError, match=r"Npix=100\.parquet: reading broke off"):
         search_partition(spec, one, 20.0, COLUMNS)
-    faults[".csv"] = 500
+    faults.status[".csv"] = 500
     with pytest.raises(TransientArchiveError, match=r"partition_info\.csv: reading broke off"):
         open_catalog(spec)
 
 
-def test_a_refusal(served: str, catalog: tuple, faults: dict[str, int]) -> None:
+def test_a_refusal(served: str, catalog: tuple, faults: Faults) -> None:
     local, ra, dec = catalog
     spec = at(served, local)
     (one,), _ = plan_searches(open_catalog(spec), ra, dec, 20.0)
-    faults[".parquet"] = 403
+    faults.status[".parquet"] = 403
     with pytest.raises(ArchiveError, match=r"Npix=100\.parquet: reading is not allowed") as caught:
         search_partition(spec, one, 20.0, COLUMNS)
     assert caught.value.error_class == "permanent"

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from written_catalogs import (
     Position,
     awkward_positions,
+    in_memory,
     radii_arcsec,
     random_table,
     separations_arcsec,
@@ -36,7 +37,8 @@ WRITTEN: dict[str, dict[str, Any]] = {
     "pages": {"write_page_index": True, "row_group_size": 700},
     "row groups": {"row_group_size": 700},
 }
-PAGES, ROW_GROUPS = "datafusion page index", "pyarrow row groups"
+PAGES, RANGES, ROW_GROUPS = "datafusion page index", "page ranges", "pyarrow row groups"
+SMALL_PAGES = {"data_page_size": 64, "write_batch_size": 2, "write_page_index": True}
 
 RESULT_SCHEMA = pa.schema(
     {
@@ -102,6 +104,10 @@ def hats(**options: Any) -> Callable[[Path, pa.Table, list[Any]], CatalogSpec]:
     return lambda root, table, pixels: write_hats(root, table, pixels, **options)
 
 
+def remote(**options: Any) -> Callable[[Path, pa.Table, list[Any]], CatalogSpec]:
+    return lambda root, table, pixels: in_memory(write_hats(root, table, pixels, **options))
+
+
 #: Layout: key column, writer, the reader that must be chosen.
 LAYOUTS = {
     "page index": ("_healpix_29", hats(write_page_index=True, data_page_size=64), PAGES),
@@ -114,11 +120,28 @@ LAYOUTS = {
     "hipscat": ("_hipscat_index", hats(row_group_size=3), ROW_GROUPS),
     "folders": ("_healpix_29", hats(suffix="/", n_files=2, write_page_index=True), PAGES),
     "other suffix": ("_healpix_29", hats(suffix=".snappy.parq"), ROW_GROUPS),
+    "remote": ("_healpix_29", remote(row_group_size=5, **SMALL_PAGES), RANGES),
+    "remote, new pages": (
+        "_hipscat_index",
+        remote(data_page_version="2.0", use_dictionary=False, **SMALL_PAGES),
+        RANGES,
+    ),
+    "remote, one row group": ("_healpix_29", remote(), ROW_GROUPS),
     "unlisted": ("_healpix_29", hats(partition_info=False, write_page_index=True), PAGES),
 }  # fmt: skip
 
 
+@pytest.fixture
+def read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have small catalogues read as large ones are."""
+    monkeypatch.setattr("lightloom.catalogs.storage._TAIL_BYTES", 64)
+    monkeypatch.setattr("lightloom.catalogs.storage._GAP_BYTES", 16)
+    monkeypatch.setattr("lightloom.catalogs.storage._RUN_BYTES", 200)
+    monkeypatch.setattr("lightloom.catalogs.page_ranges._BATCH_BYTES", 500)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.usefixtures("read_in_pieces")
 @settings(
     max_examples=15,
     deadline=None,

@@ -1,9 +1,11 @@
 """Small catalogues, written as archives write theirs, and skies to fill them with."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -165,6 +167,12 @@ def write_hive(
         )
     (root / "_metadata").touch()
     return CatalogSpec(str(root), "hive", "objra", "objdec", "objectid", partition=key)
+
+
+def in_memory(spec: CatalogSpec) -> CatalogSpec:
+    """The same catalogue in a store that is not the local file system."""
+    fsspec.filesystem("memory").put(spec.endpoint, spec.endpoint, recursive=True)
+    return replace(spec, endpoint=f"memory://{spec.endpoint}")
 
 
 def sources_around(

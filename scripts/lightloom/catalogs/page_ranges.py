@@ -1,0 +1,177 @@
+"""Reading a remote file through its page index: ranges of bytes, many at a time.
+
+What must be read is known before it is asked for, so that a partition costs a few round trips: the
+end of the file, the pages of the key, those of the positions, those of the matches. pyarrow decodes
+files made in memory of these pages alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lightloom.catalogs.files import CatalogFile, Key, Leaf, batches, decoding
+from lightloom.catalogs.geometry import FloatArray, IntArray, Neighbourhoods
+from lightloom.catalogs.page_index import PageIndex, Pages
+from lightloom.catalogs.storage import Range
+
+#: Read and decoded at a time.
+_BATCH_BYTES = 32 << 20
+
+
+class PageRangeReader:
+    """Finds candidates in a remote file and reads columns of some of them.
+
+    Attributes
+    ----------
+    rows : int
+        Rows whose key was decoded.
+    """
+
+    plan = "page ranges"
+
+    def __init__(
+        self, file: CatalogFile, ra: Leaf, dec: Leaf, key: Key, leaves: Sequence[Leaf]
+    ) -> None:
+        self._file = file
+        self._ra = ra
+        self._dec = dec
+        self._key = key
+        self._key_leaf = file.leaf(key.column)
+        self._index = PageIndex(file, self._key_leaf, [ra, dec, *leaves])
+        self._candidates = np.empty(0, np.int64)
+        self.requests = 0
+        self.bytes = 0
+        self.rows = 0
+
+    def candidates(self, targets: Neighbourhoods) -> tuple[FloatArray, FloatArray, IntArray]:
+        """Return position (deg) and cell of every row in a neighbourhood, in file order."""
+        rows, cells = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for row, table in self._batches(self._rows_near(targets), [self._key_leaf]):
+            cell = self._key.cells(table.column(0), targets.order)
+            inside = np.flatnonzero(targets.contain(cell))
+            rows.append(row[inside])
+            cells.append(cell[inside])
+            self.rows += len(row)
+        self._candidates = np.concatenate(rows)
+        positions = self._take(self._candidates, [self._ra, self._dec])
+        ra, dec = (
+            pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
+            for column in positions.columns
+        )
+        return ra, dec, np.concatenate(cells)
+
+    def payload(self, candidates: IntArray, leaves: Sequence[Leaf]) -> pa.Table:
+        """Return columns of some candidates, given by ascending numbers."""
+        return self._take(self._candidates[candidates], leaves)
+
+    def _rows_near(self, targets: Neighbourhoods) -> IntArray:
+        """Return the rows of all pages that the key's limits do not rule out."""
+        rows = [np.empty(0, np.int64)]
+        for row_group, limits in enumerate(self._index.limits):
+            low, high = (
+                self._key.cells(pa.array(limit), targets.order)
+                for limit in (limits.lowest, limits.highest)
+            )
+            near = ~limits.null & targets.touch(low, high)
+            pages = self._index.pages(self._key_leaf, row_group)
+            rows.append(self._file.first_rows[row_group] + pages.rows(np.flatnonzero(near)))
+        return np.concatenate(rows)
+
+    def _take(self, rows: IntArray, leaves: Sequence[Leaf]) -> pa.Table:
+        schema = pa.schema([(leaf.name, leaf.type) for leaf in leaves])
+        tables = [table for _, table in self._batches(rows, leaves)]
+        return pa.concat_tables([schema.empty_table(), *tables])
+
+    def _batches(
+        self, rows: IntArray, leaves: Sequence[Leaf]
+    ) -> Iterator[tuple[IntArray, pa.Table]]:
+        """Yield columns of rows, given by ascending numbers, as many at a time as may be read."""
+        by_row_group = self._file.by_row_group(rows)
+        n_bytes = sum(
+            pages.n_bytes(pages.at(local))
+            for row_group, local in by_row_group
+            for pages in (self._index.pages(leaf, row_group) for leaf in leaves)
+        )
+        if n_bytes > _BATCH_BYTES and len(rows) > 1:
+            for half in np.array_split(rows, 2):
+                yield from self._batches(half, leaves)
+        elif len(rows):
+            yield rows, self._read(by_row_group, leaves)
+
+    def _read(
+        self, by_row_group: Sequence[tuple[int, IntArray]], leaves: Sequence[Leaf]
+    ) -> pa.Table:
+        selections = [
+            [_Selection.of(self._index.pages(leaf, g), local) for g, local in by_row_group]
+            for leaf in leaves
+        ]
+        ranges = [span for column in selections for one in column for span in one.ranges]
+        contents = iter(self._file.source.read_ranges(ranges))
+        columns = {
+            leaf.name: self._decoded(
+                leaf, column, [list(islice(contents, len(one.ranges))) for one in column]
+            )
+            for leaf, column in zip(leaves, selections, strict=True)
+        }
+        return pa.table(columns)
+
+    def _decoded(
+        self, leaf: Leaf, selections: Sequence["_Selection"], contents: Sequence[Sequence[bytes]]
+    ) -> pa.ChunkedArray:
+        """Return the selected rows of a column out of the content of its pages."""
+        file_of_pages = self._index.file_of_pages(
+            [
+                (one.pages, one.n_rows, content)
+                for one, content in zip(selections, contents, strict=True)
+            ]
+        )
+        taken = []
+        with (
+            decoding(self._file.path),
+            pq.ParquetFile(
+                pa.BufferReader(file_of_pages), page_checksum_verification=True
+            ) as parquet,
+        ):
+            for row_group, one in enumerate(selections):
+                first = 0
+                for batch in batches(parquet, row_group):
+                    here = slice(*np.searchsorted(one.positions, [first, first + batch.num_rows]))
+                    chosen = pa.array(one.positions[here] - first)
+                    taken.append(leaf.of(batch).take(chosen).cast(leaf.type))
+                    first += batch.num_rows
+        return pa.chunked_array(taken, leaf.type)
+
+
+class _Selection(NamedTuple):
+    """Pages of a column chunk, and the rows wanted of them.
+
+    Attributes
+    ----------
+    pages : Pages
+        All pages of the chunk.
+    ranges : list of (int, int)
+        What is to be read of the file.
+    n_rows : int
+        Number of rows in the pages that are read.
+    positions : numpy.ndarray of int64
+        The wanted rows among them.
+    """
+
+    pages: Pages
+    ranges: list[Range]
+    n_rows: int
+    positions: IntArray
+
+    @classmethod
+    def of(cls, pages: Pages, rows: IntArray) -> "_Selection":
+        numbers = pages.at(rows)
+        lengths = np.diff(pages.first_row)[numbers]
+        ends = np.cumsum(lengths)
+        page = np.searchsorted(pages.first_row[numbers], rows, side="right") - 1
+        positions = rows - pages.first_row[numbers][page] + (ends - lengths)[page]
+        return cls(pages, pages.ranges(numbers), int(lengths.sum()), positions)

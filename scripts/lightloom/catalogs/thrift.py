@@ -1,0 +1,146 @@
+"""The compact Thrift protocol, in which the metadata of Parquet files are written.
+
+pyarrow does not tell where the pages of a column lie; the footer and the page index do. Structs are
+read without knowing their definition, so that they can be written again as they were.
+"""
+
+from typing import Any
+
+#: Types of values in the compact protocol.
+TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
+
+#: Fields of a struct by their number, each with its type. A list is its element type and elements.
+Struct = dict[int, tuple[int, Any]]
+
+
+def value(struct: Struct, field: int) -> Any:
+    """Return the value of a field."""
+    return struct[field][1]
+
+
+def elements(struct: Struct, field: int) -> list[Any]:
+    """Return the elements of a field that is a list."""
+    found: list[Any] = struct[field][1][1]
+    return found
+
+
+def read_struct(content: bytes, start: int = 0) -> tuple[Struct, int]:
+    """Decode the struct that begins at an offset, and return it with the offset of its end.
+
+    Raises
+    ------
+    ValueError
+        If there is no struct.
+    """
+    reader = _Reader(content, start)
+    try:
+        return reader.struct(), reader.position
+    except IndexError as error:
+        raise ValueError("a Thrift struct is cut off") from error
+
+
+def write_struct(struct: Struct) -> bytes:
+    """Encode a struct."""
+    output = bytearray()
+    _write_struct(output, struct)
+    return bytes(output)
+
+
+class _Reader:
+    def __init__(self, content: bytes, start: int) -> None:
+        self._content = content
+        self.position = start
+
+    def struct(self) -> Struct:
+        fields: Struct = {}
+        number = 0
+        while header := self._byte():
+            delta, type_ = header >> 4, header & 15
+            number = number + delta if delta else self._integer()
+            # The value of a boolean field is its type.
+            fields[number] = (type_, type_ == TRUE if type_ <= FALSE else self._value(type_))
+        return fields
+
+    def _value(self, type_: int) -> Any:
+        if type_ in (I16, I32, I64):
+            return self._integer()
+        if type_ in (TRUE, FALSE, BYTE):
+            return self._byte()
+        if type_ == BINARY:
+            return self._bytes(self._varint())
+        if type_ in (LIST, SET):
+            header = self._byte()
+            length = header >> 4 if header >> 4 < 15 else self._varint()
+            return header & 15, [self._value(header & 15) for _ in range(length)]
+        if type_ == STRUCT:
+            return self.struct()
+        if type_ == DOUBLE:
+            return self._bytes(8)
+        raise ValueError(f"Thrift type {type_} has no place in Parquet metadata")
+
+    def _byte(self) -> int:
+        self.position += 1
+        return self._content[self.position - 1]
+
+    def _bytes(self, length: int) -> bytes:
+        self.position += length
+        return self._content[self.position - length : self.position]
+
+    def _varint(self) -> int:
+        decoded = shift = 0
+        while True:
+            byte = self._byte()
+            decoded |= (byte & 127) << shift
+            if byte < 128:
+                return decoded
+            shift += 7
+
+    def _integer(self) -> int:
+        encoded = self._varint()
+        return (encoded >> 1) ^ -(encoded & 1)
+
+
+def _write_struct(output: bytearray, struct: Struct) -> None:
+    last = 0
+    for number, (type_, content) in sorted(struct.items()):
+        if 0 < number - last < 16:
+            output.append((number - last) << 4 | type_)
+        else:
+            output.append(type_)
+            _write_integer(output, number)
+        last = number
+        if type_ > FALSE:
+            _write_value(output, type_, content)
+    output.append(0)
+
+
+def _write_value(output: bytearray, type_: int, content: Any) -> None:
+    if type_ in (I16, I32, I64):
+        _write_integer(output, content)
+    elif type_ in (TRUE, FALSE, BYTE):
+        output.append(content)
+    elif type_ == BINARY:
+        _write_varint(output, len(content))
+        output += content
+    elif type_ == STRUCT:
+        _write_struct(output, content)
+    elif type_ == DOUBLE:
+        output += content
+    else:
+        element_type, members = content
+        output.append(min(len(members), 15) << 4 | element_type)
+        if len(members) >= 15:
+            _write_varint(output, len(members))
+        for member in members:
+            _write_value(output, element_type, member)
+
+
+def _write_varint(output: bytearray, number: int) -> None:
+    while number > 127:
+        output.append(number & 127 | 128)
+        number >>= 7
+    output.append(number)
+
+
+def _write_integer(output: bytearray, number: int) -> None:
+    _write_varint(output, number << 1 if number >= 0 else (-number << 1) - 1)
