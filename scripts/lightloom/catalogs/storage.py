@@ -32,7 +32,8 @@ _GAP_BYTES = 512 << 10
 _RUN_BYTES = 8 << 20
 _REQUESTS_IN_FLIGHT = 16
 
-#: Read when a remote file is opened: the footer, as a rule, and the page index before it.
+#: Read when a remote file is opened: the footer, as a rule, and the page index before it. If little
+#: stands before them the file is read whole.
 _TAIL_BYTES = 128 << 10
 
 #: What file systems tell of a file that differs once its content does.
@@ -108,7 +109,9 @@ class CountedFile:
         self.size: int = self._version["size"]
         self._tail_start, self._tail = self.size, b""
         if not self.local and self.size:
-            start = max(0, self.size - _TAIL_BYTES)
+            start = self.size - _TAIL_BYTES
+            if start <= _GAP_BYTES:
+                start = 0
             (self._tail,) = self.read_ranges([(start, self.size)])
             self._tail_start = start
 

@@ -121,7 +121,7 @@ def faults() -> Faults:
 def served(tmp_path: Path, faults: Faults) -> Iterator[str]:
     """URL of the test's folder."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(RangeHandler, tmp_path, faults))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
@@ -131,9 +131,9 @@ def served(tmp_path: Path, faults: Faults) -> Iterator[str]:
 WRITTEN: dict[str, dict[str, Any]] = {
     "page ranges": {
         "write_page_index": True, "data_page_size": 4096, "write_batch_size": 64,
-        "row_group_size": 2000, "use_dictionary": False,
+        "row_group_size": 1000, "use_dictionary": False,
     },
-    "pyarrow row groups": {"row_group_size": 2000},
+    "pyarrow row groups": {"row_group_size": 1000},
 }  # fmt: skip
 
 
@@ -141,10 +141,10 @@ WRITTEN: dict[str, dict[str, Any]] = {
 def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> tuple:
     """A local catalogue, and positions of targets in it."""
     (centre,) = pixel_centres([PIXEL])
-    ra, dec = np.random.default_rng(1).uniform(-0.05, 0.05, (2, 10_000))
+    ra, dec = np.random.default_rng(1).uniform(-0.05, 0.05, (2, 5000))
     table = random_table(centre.ra_deg + ra, centre.dec_deg + dec, 1)
     spec = write_hats(tmp_path / "small", table, [PIXEL], **WRITTEN[request.param])
-    return spec, table["objra"].to_numpy()[::2500], table["objdec"].to_numpy()[::2500]
+    return spec, table["objra"].to_numpy()[::1250], table["objdec"].to_numpy()[::1250]
 
 
 @pytest.fixture(autouse=True)
@@ -175,6 +175,7 @@ def assert_same(result: SearchResult, expected: SearchResult) -> None:
     assert result.matches.equals(expected.matches)
 
 
+@pytest.mark.usefixtures("nothing_ahead")
 def test_same_rows_as_from_disk_and_a_true_account(
     served: str, catalog: tuple, faults: Faults
 ) -> None:
@@ -184,6 +185,12 @@ def test_same_rows_as_from_disk_and_a_true_account(
     assert result.plan in WRITTEN
     assert result.reads.requests == len(faults.methods)
     assert result.reads.bytes == faults.sent_bytes
+
+
+def test_a_small_file_is_read_whole(served: str, catalog: tuple, faults: Faults) -> None:
+    local, ra, dec = catalog
+    assert_same(search(at(served, local), ra, dec), search(local, ra, dec))
+    assert faults.methods == ["HEAD", "GET", "HEAD"]
 
 
 def test_few_requests_and_only_pages_with_matches(
