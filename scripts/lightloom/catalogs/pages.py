@@ -17,7 +17,7 @@ from lightloom.errors import DamagedFileError
 #: A row group whose wanted columns are smaller than this is read by one query; of a larger one as
 #: many rows at a time as have pages of no more than about this size.
 _QUERY_BYTES = 64 << 20
-_QUERY_ROWS = 128
+_QUERY_ROWS = 32
 
 _SETTINGS = {
     # The semi-join must keep the order of the file, and the filter come from the table of keys.

@@ -52,6 +52,7 @@ class RangeHandler(BaseHTTPRequestHandler):
     """Serves ranges of a folder's files."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     lock = threading.Lock()
 
     def __init__(self, root: Path, faults: Faults, *args: object) -> None:
