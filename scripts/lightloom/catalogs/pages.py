@@ -4,7 +4,8 @@ A semi-join with a table of cells or keys is pushed down to the scan as a filter
 decoded first, and of the other columns only the pages in which a row has passed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
@@ -60,7 +61,8 @@ class PageReader:
         self._key = key
         self._key_name = _quoted(key.column)
         self._context = SessionContext(SessionConfig(_SETTINGS))
-        self._context.register_parquet("catalog", file.path, file_extension="")
+        with _decoding(file.path):
+            self._context.register_parquet("catalog", file.path, file_extension="")
         self._keys = np.empty(0, np.int64)
         self.requests = 0
         self.bytes = 0
@@ -119,13 +121,9 @@ class PageReader:
         )
         self._context.from_arrow(pa.table({"value": values}), name="wanted")
         frame = self._context.sql(query)
-        # DataFusion raises nothing more specific, neither for a torn page nor for a wrong value.
-        try:
+        with _decoding(self._file.path):
             batches = frame.collect()
-        except Exception as error:
-            raise DamagedFileError(f"{self._file.path}: cannot be decoded ({error})") from error
-        finally:
-            self._context.deregister_table("wanted")
+        self._context.deregister_table("wanted")
         scans = [
             metrics
             for name, metrics in frame.execution_plan().collect_metrics()
@@ -140,6 +138,15 @@ class PageReader:
         )
         schema = pa.schema([(leaf.name, leaf.type) for leaf in leaves])
         return pa.Table.from_batches(batches, frame.schema()).cast(schema), decoded
+
+
+@contextmanager
+def _decoding(path: str) -> Iterator[None]:
+    # DataFusion raises nothing more specific, neither for a torn page nor for a wrong value.
+    try:
+        yield
+    except Exception as error:
+        raise DamagedFileError(f"{path}: cannot be decoded ({error})") from error
 
 
 def _quoted(name: str) -> str:

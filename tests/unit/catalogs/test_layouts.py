@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from distributed import Client
 from written_catalogs import random_table, write_hats, write_hive
 
 from lightloom.catalogs.layouts import CatalogSpec, open_catalog
@@ -15,6 +17,7 @@ from lightloom.catalogs.markers import marker
 from lightloom.catalogs.planning import plan_searches
 from lightloom.catalogs.search import search_partition
 
+PAGES, ROW_GROUPS = "datafusion page index", "pyarrow row groups"
 BASE_PIXELS = [(0, cell) for cell in range(12)]
 
 
@@ -64,11 +67,23 @@ def test_unknown_name() -> None:
         lightloom.catalogs.nothing  # noqa: B018
 
 
-@pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize(
-    "options", [{}, {"npix_suffix": "/"}, {"row_group_kwargs": {"num_rows": 40}}]
-)
-def test_catalogue_written_by_lsdb(tmp_path: Path, options: dict[str, Any]) -> None:
+#: Options of ``write_catalog``, and the reader that such files get.
+LSDB_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "collection": ({"as_collection": True}, PAGES),
+    "folders": ({"npix_suffix": "/"}, PAGES),
+    "named files": ({"npix_suffix": "/", "npix_parquet_name": "data.parquet"}, PAGES),
+    "row groups": ({"row_group_kwargs": {"num_rows": 40}, "create_parquet_metadata": False}, PAGES),
+    "tiles": ({"row_group_kwargs": {"subtile_order_delta": 1}}, PAGES),
+    "no page index": (
+        {"write_table_kwargs": {"write_page_index": False, "compression": "snappy"}},
+        ROW_GROUPS,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def lsdb_catalog() -> tuple[Any, np.ndarray, np.ndarray, list[float]]:
+    """A catalogue with a margin in memory, positions of its sources and all magnitudes."""
     import lsdb
     import nested_pandas
 
@@ -80,16 +95,88 @@ def test_catalogue_written_by_lsdb(tmp_path: Path, options: dict[str, Any]) -> N
     frame = nested_pandas.NestedFrame(
         {"objectid": np.arange(300), "objra": ra, "objdec": dec}, index=np.arange(300)
     ).join_nested(epochs, "lightcurve")
-    catalog = lsdb.from_dataframe(frame, ra_column="objra", dec_column="objdec", partition_rows=100)
-    catalog.write_catalog(tmp_path / "written", as_collection=False, **options)
+    catalog = lsdb.from_dataframe(
+        frame, ra_column="objra", dec_column="objdec", partition_rows=100, margin_threshold=30
+    )
+    return catalog, ra, dec, epochs["mag"].tolist()
 
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", LSDB_OPTIONS)
+def test_catalogue_written_by_lsdb(tmp_path: Path, name: str, lsdb_catalog: tuple) -> None:
+    catalog, ra, dec, mags = lsdb_catalog
+    options, plan = LSDB_OPTIONS[name]
+    catalog.write_catalog(tmp_path / "written", **({"as_collection": False} | options))
     spec = CatalogSpec(str(tmp_path / "written"), "hats", "objra", "objdec", "objectid")
+    rows = light_curves_of_all(spec, ra, dec, plan)
+    assert rows["mag"].to_pylist() == mags
+
+
+def light_curves_of_all(spec: CatalogSpec, ra: np.ndarray, dec: np.ndarray, plan: str) -> pa.Table:
+    """Search for every source of a catalogue whose ids count its sources, four epochs each."""
     opened = open_catalog(spec)
     assert len(opened.partitions) > 1
     searches, outside = plan_searches(opened, ra, dec, 0.5)
     found = [search_partition(spec, one, 0.5, ["objectid", "lightcurve.mag"]) for one in searches]
     rows = pa.concat_tables([result.table for result in found]).sort_by("target")
     assert not outside.any()
-    assert rows["objectid"].to_pylist() == np.repeat(np.arange(300), 4).tolist()
+    assert {result.plan for result in found} == {plan}
+    assert rows["objectid"].to_pylist() == np.repeat(np.arange(len(ra)), 4).tolist()
     assert rows["target"].equals(rows["objectid"])
-    assert rows["mag"].to_pylist() == epochs["mag"].tolist()
+    return rows
+
+
+@pytest.mark.filterwarnings("default")
+def test_catalogue_without_key_written_by_hats_import(tmp_path: Path) -> None:
+    arguments = pytest.importorskip("hats_import.catalog.arguments")
+    pipeline = pytest.importorskip("hats_import.pipeline")
+    rng = np.random.default_rng(3)
+    ra, dec = rng.uniform(10, 11, 300), rng.uniform(-1, 1, 300)
+    mags = rng.random(1200)
+    offsets = pa.array(np.arange(0, 1201, 4), pa.int32())
+    lists = pa.ListArray.from_arrays(offsets, pa.array(mags))
+    light_curves = pa.StructArray.from_arrays([lists, lists], ["hmjd", "mag"])
+    source = tmp_path / "source.parquet"
+    pq.write_table(
+        pa.table(
+            {"objectid": np.arange(300), "objra": ra, "objdec": dec, "lightcurve": light_curves}
+        ),
+        source,
+    )
+    with Client(
+        processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None
+    ) as client:
+        pipeline.pipeline_with_client(
+            arguments.ImportArguments(
+                output_path=tmp_path,
+                output_artifact_name="written",
+                input_file_list=[source],
+                file_reader="parquet",
+                ra_column="objra",
+                dec_column="objdec",
+                pixel_threshold=100,
+                progress_bar=False,
+                npix_suffix="/",
+                row_group_kwargs={"num_rows": 40},
+                add_healpix_29=False,
+            ),
+            client,
+        )
+    spec = CatalogSpec(str(tmp_path / "written"), "hats", "objra", "objdec", "objectid")
+    assert light_curves_of_all(spec, ra, dec, ROW_GROUPS)["mag"].to_pylist() == mags.tolist()
+
+
+def test_catalogue_with_the_columns_of_older_importers(tmp_path: Path) -> None:
+    table = random_table(np.array([10.0, 10.1]), np.array([5.0, 5.1]), 1, key="_hipscat_index")
+    for name, type_ in (("Norder", pa.uint8()), ("Dir", pa.uint64()), ("Npix", pa.uint64())):
+        table = table.append_column(name, pa.array([0, 0], type_))
+    for page_index in (True, False):
+        spec = write_hats(
+            tmp_path / f"{page_index}", table, BASE_PIXELS, write_page_index=page_index
+        )
+        (tmp_path / f"{page_index}" / "hats.properties").rename(
+            tmp_path / f"{page_index}" / "properties"
+        )
+        (one,), _ = plan_searches(open_catalog(spec), [10.0], [5.0], 1.0)
+        found = search_partition(spec, one, 1.0, ["objectid", "filterid", "Npix"])
+        assert found.table["objectid"].to_pylist() == table["objectid"].to_pylist()[:1]

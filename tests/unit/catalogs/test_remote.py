@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from written_catalogs import pixel_centres, random_table, write_hats
 
@@ -113,6 +114,11 @@ class RangeHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class Server(ThreadingHTTPServer):
+    #: Connections that wait to be accepted; one too many is tried again only after a second.
+    request_queue_size = 64
+
+
 @pytest.fixture
 def faults() -> Faults:
     return Faults()
@@ -121,7 +127,7 @@ def faults() -> Faults:
 @pytest.fixture
 def served(tmp_path: Path, faults: Faults) -> Iterator[str]:
     """URL of the test's folder."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(RangeHandler, tmp_path, faults))
+    server = Server(("127.0.0.1", 0), partial(RangeHandler, tmp_path, faults))
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -300,6 +306,48 @@ def test_absent_file_and_absent_catalogue(served: str, catalog: tuple, tmp_path:
         search_partition(spec, one, 20.0, COLUMNS)
     with pytest.raises(ArchiveError, match="no HATS catalogue"):
         open_catalog(CatalogSpec(f"{served}/nothing", "hats", "ra", "dec", "id"))
+
+
+@pytest.mark.usefixtures("nothing_ahead")
+@pytest.mark.parametrize("column", ["_healpix_29", "objra", "lightcurve.hmjd.list.element"])
+def test_torn_pages(served: str, catalog: tuple, tmp_path: Path, column: str) -> None:
+    local, ra, dec = catalog
+    (path,) = (tmp_path / "small").rglob("*.parquet")
+    content = bytearray(path.read_bytes())
+    metadata = pq.read_metadata(path)
+    for group in (metadata.row_group(number) for number in range(metadata.num_row_groups)):
+        (chunk,) = (
+            group.column(number)
+            for number in range(group.num_columns)
+            if group.column(number).path_in_schema == column
+        )
+        stored = slice(chunk.data_page_offset, chunk.data_page_offset + chunk.total_compressed_size)
+        content[stored] = b"\xa5" * chunk.total_compressed_size
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"Npix=100\.parquet: cannot be decoded"):
+        search(at(served, local), ra, dec)
+
+
+def test_torn_page_index(served: str, catalog: tuple, tmp_path: Path) -> None:
+    local, ra, dec = catalog
+    expected = search(local, ra, dec)
+    (path,) = (tmp_path / "small").rglob("*.parquet")
+    content = bytearray(path.read_bytes())
+    metadata = pq.read_metadata(path)
+    last = metadata.row_group(metadata.num_row_groups - 1)
+    pages_end = max(
+        chunk.data_page_offset + chunk.total_compressed_size
+        for chunk in (last.column(number) for number in range(last.num_columns))
+    )
+    footer_start = len(content) - 8 - metadata.serialized_size
+    content[pages_end:footer_start] = b"\xa5" * (footer_start - pages_end)
+    path.write_bytes(content)
+    for spec in (local, at(served, local)):
+        if expected.plan == "pyarrow row groups":
+            assert_same(search(spec, ra, dec), expected)
+        else:
+            with pytest.raises(DamagedFileError, match=r"Npix=100\.parquet: cannot be decoded"):
+                search(spec, ra, dec)
 
 
 def test_no_server() -> None:

@@ -1,7 +1,8 @@
 """Searches of small catalogues of every layout, against brute force over all their rows."""
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,13 @@ RESULT_SCHEMA = pa.schema(
         "catflags": pa.int32(),
     }
 )
+
+
+def each_reader(root: Path, table: pa.Table) -> Iterator[CatalogSpec]:
+    """The table as catalogues that are read in all the ways there are."""
+    for name, options in WRITTEN.items():
+        yield write_hats(root / name, table, BASE_PIXELS, **options)
+    yield in_memory(write_hats(root / "remote", table, BASE_PIXELS, **WRITTEN["pages"]))
 
 
 def search(
@@ -143,7 +151,7 @@ def read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.usefixtures("read_in_pieces")
 @settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -199,8 +207,7 @@ def test_hive(tmp_path: Path, seed: int) -> None:
 def test_rows_in_no_order(tmp_path: Path) -> None:
     table, targets = crowd()
     shuffled = table.take(np.random.default_rng(0).permutation(table.num_rows))
-    for name, options in WRITTEN.items():
-        spec = write_hats(tmp_path / name, shuffled, BASE_PIXELS, **options)
+    for spec in each_reader(tmp_path, shuffled):
         assert_equals_brute_force(search(spec, targets, 20.0), table, targets, 20.0)
 
 
@@ -260,16 +267,14 @@ def test_payload_of_many_matches_is_read_in_pieces(
 def test_repeated_rows_are_kept(tmp_path: Path) -> None:
     table, targets = crowd(200)
     doubled = pa.concat_tables([table, table]).sort_by("_healpix_29")
-    for name, options in WRITTEN.items():
-        spec = write_hats(tmp_path / name, doubled, BASE_PIXELS, **options)
-        single = write_hats(tmp_path / f"single {name}", table, BASE_PIXELS, **options)
+    singles = each_reader(tmp_path / "single", table)
+    for spec, single in zip(each_reader(tmp_path / "doubled", doubled), singles, strict=True):
         (twice,), (once,) = (search(one, targets, 5.0) for one in (spec, single))
         assert twice.matches.num_rows == 2 * once.matches.num_rows > 0
         assert twice.table.num_rows == 2 * once.table.num_rows
 
 
-@pytest.mark.parametrize("page_index", [True, False])
-def test_positions_that_are_null_or_nan_match_nothing(tmp_path: Path, page_index: bool) -> None:
+def test_positions_that_are_null_or_nan_match_nothing(tmp_path: Path) -> None:
     table, targets = crowd(200)
     names = table.column_names
     ra = table["objra"].to_pylist()
@@ -277,11 +282,45 @@ def test_positions_that_are_null_or_nan_match_nothing(tmp_path: Path, page_index
     ra[:50], dec[50:60] = [None] * 50, [float("nan")] * 10
     holed = table.set_column(names.index("objra"), "objra", pa.array(ra))
     holed = holed.set_column(names.index("objdec"), "objdec", pa.array(dec))
-    root = tmp_path / "catalog"
-    spec = write_hats(root, table, BASE_PIXELS)
-    (path,) = [p for p in root.rglob("*.parquet") if pq.read_metadata(p).num_rows]
-    pq.write_table(holed, path, write_page_index=page_index)
-    assert_equals_brute_force(search(spec, targets, 30.0), table.slice(60), targets, 30.0)
+    assert_field_equals(tmp_path, holed, table.slice(60), targets)
+
+
+def assert_field_equals(
+    tmp_path: Path, written: pa.Table, expected: pa.Table, targets: list[Position]
+) -> None:
+    """Compare what is found in a table, written as one partition, with what there is to find."""
+    for number, (page_index, is_remote) in enumerate(
+        [(True, False), (False, False), (True, True), (False, True)]
+    ):
+        root = tmp_path / f"{number}"
+        spec = write_hats(root, expected, BASE_PIXELS)
+        (path,) = [p for p in root.rglob("*.parquet") if pq.read_metadata(p).num_rows]
+        pq.write_table(written, path, write_page_index=page_index, row_group_size=70)
+        results = search(in_memory(spec) if is_remote else spec, targets, 30.0)
+        assert_equals_brute_force(results, expected, targets, 30.0)
+
+
+def test_keys_that_are_null_match_nothing(tmp_path: Path) -> None:
+    table, targets = crowd(200)
+    keys = table["_healpix_29"].to_pylist()
+    # A page without any key, pages that lack one, and a row group without any.
+    keys[:70], keys[100] = [None] * 70, None
+    expected = table.take([i for i, key in enumerate(keys) if key is not None])
+    holed = table.set_column(0, "_healpix_29", pa.array(keys, pa.int64()))
+    assert_field_equals(tmp_path, holed, expected, targets)
+
+
+def test_ids_and_values_that_are_null(tmp_path: Path) -> None:
+    table, targets = crowd(200)
+    position = table.column_names.index("filterid")
+    holed = table.set_column(position, "filterid", pa.nulls(200, pa.int8()))
+    assert_field_equals(tmp_path, holed, holed, targets)
+    ids = table.set_column(
+        table.column_names.index("objectid"), "objectid", pa.nulls(200, pa.int64())
+    )
+    for spec in each_reader(tmp_path / "ids", ids):
+        (result,) = search(spec, targets, 30.0)
+        assert result.matches["object_id"].null_count == result.matches.num_rows > 0
 
 
 def test_nan_beside_values_that_are_all_equal(tmp_path: Path) -> None:
@@ -289,8 +328,7 @@ def test_nan_beside_values_that_are_all_equal(tmp_path: Path) -> None:
     names = table.column_names
     noise = pa.array([0.5, float("nan")] * 100, pa.float32())
     table = table.set_column(names.index("filterid"), "filterid", noise)
-    for name, options in WRITTEN.items():
-        spec = write_hats(tmp_path / name, table, BASE_PIXELS, **options)
+    for spec in each_reader(tmp_path, table):
         (result,) = search(spec, targets, 60.0, ["objectid", "filterid"])
         found = dict(
             zip(
@@ -309,9 +347,8 @@ def test_flat_detections_with_string_ids_and_upper_case_names(tmp_path: Path) ->
     flat = table.select(["_healpix_29", "objra", "objdec"])
     flat = flat.append_column("MJDMEAN", table["filterid"])
     flat = flat.append_column("unwise_detid", pc.cast(table["objectid"], pa.string()))
-    for name, options in WRITTEN.items():
-        spec = write_hats(tmp_path / name, flat, BASE_PIXELS, **options)
-        spec = CatalogSpec(spec.endpoint, "hats", "objra", "objdec", "unwise_detid")
+    for spec in each_reader(tmp_path, flat):
+        spec = replace(spec, object_id="unwise_detid")
         (result,) = search(spec, targets, 30.0, ["MJDMEAN"])
         assert result.table.column_names == ["target", "match_arcsec", "MJDMEAN"]
         assert result.matches["object_id"].type == pa.string()
@@ -341,8 +378,7 @@ def test_collection_stands_for_its_primary_table(tmp_path: Path) -> None:
 
 def test_empty_partition(tmp_path: Path) -> None:
     table, _ = crowd(10)
-    for name, options in WRITTEN.items():
-        spec = write_hats(tmp_path / name, table, BASE_PIXELS, **options)
+    for spec in each_reader(tmp_path, table):
         (result,) = search(spec, [Position(45.0, 10.0)], 60.0)
         assert result.table.num_rows == result.matches.num_rows == 0
         assert result.table.schema.field("hmjd").type == pa.float64()
