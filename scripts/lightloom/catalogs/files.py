@@ -18,7 +18,7 @@ from lightloom.errors import ArchiveSchemaError, DamagedFileError, TransientArch
 #: Read at a time and per column: small on disk, where a read costs nothing, large where it costs a
 #: round trip.
 _LOCAL_BUFFER_BYTES = 1 << 20
-_REMOTE_BUFFER_BYTES = 8 << 20
+_REMOTE_BUFFER_BYTES = 16 << 20
 
 #: Decoded at a time.
 _BATCH_BYTES = 16 << 20

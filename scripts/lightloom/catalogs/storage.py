@@ -188,7 +188,8 @@ class CountedFile:
         """
         end = self.size if size < 0 else min(self._position + size, self.size)
         start, self._position = self._position, max(self._position, end)
-        return self.read_ranges([(start, end)])[0] if start < end else b""
+        starts = range(start, end, _RUN_BYTES)
+        return b"".join(self.read_ranges([(at, min(at + _RUN_BYTES, end)) for at in starts]))
 
     def _current_version(self) -> dict[str, Any]:
         def info() -> dict[str, Any]:
