@@ -19,6 +19,10 @@ from lightloom.errors import DamagedFileError
 #: many rows at a time as have pages of no more than about this size.
 _QUERY_BYTES = 64 << 20
 _QUERY_ROWS = 32
+#: A query for few keys or cells gives this many ranges of the key, with which every key that is
+#: decoded is compared. Many of them leave no page out, and one range costs least.
+_KEY_RANGES = 16
+_FEW_KEYS = 512
 
 _SETTINGS = {
     # The semi-join must keep the order of the file, and the filter come from the table of keys.
@@ -71,12 +75,12 @@ class PageReader:
     def candidates(self, targets: Neighbourhoods) -> tuple[FloatArray, FloatArray, IntArray]:
         """Return position (deg) and cell of every row in a neighbourhood, in file order."""
         shift = 2 * (self._key.order - targets.order)
-        first, last = int(targets.cell[0]), int(targets.cell[-1])
+        cells = np.unique(targets.cell)
         found, self.rows = self._select(
             [self._file.leaf(self._key.column), self._ra, self._dec],
             f"{self._key_name} >> {shift}",
-            np.unique(targets.cell),
-            (first << shift, ((last + 1) << shift) - 1),
+            cells,
+            [(first << shift, ((last + 1) << shift) - 1) for first, last in _ranges(cells)],
         )
         self._keys = found.column(0).to_numpy()
         ra, dec = (
@@ -98,9 +102,7 @@ class PageReader:
         tables = [pa.schema([(leaf.name, leaf.type) for leaf in leaves]).empty_table()]
         for start in range(0, len(wanted), step):
             keys = wanted[start : start + step]
-            found, _ = self._select(
-                [key_leaf, *leaves], self._key_name, keys, (int(keys[0]), int(keys[-1]))
-            )
+            found, _ = self._select([key_leaf, *leaves], self._key_name, keys, _ranges(keys))
             # Rows that share a key with a wanted one come too, all in the order of the file.
             sharing = np.flatnonzero(np.isin(self._keys, keys))
             if not np.array_equal(found.column(0).to_numpy(), self._keys[sharing]):
@@ -110,14 +112,19 @@ class PageReader:
         return pa.concat_tables(tables)
 
     def _select(
-        self, leaves: Sequence[Leaf], expression: str, values: IntArray, key_range: tuple[int, int]
+        self,
+        leaves: Sequence[Leaf],
+        expression: str,
+        values: IntArray,
+        key_ranges: Sequence[tuple[int, int]],
     ) -> tuple[pa.Table, int]:
         """Return the rows whose expression is among the values, and the number of keys decoded."""
         columns = ", ".join(f"{_selected(leaf)} as {_quoted(leaf.name)}" for leaf in leaves)
-        # The range is what pages of the key can be skipped by; the semi-join decides row by row.
+        # The ranges are what pages of the key are skipped by; the semi-join decides row by row.
+        in_ranges = " or ".join(f"{self._key_name} between {a} and {b}" for a, b in key_ranges)
         query = (
             f"select {columns} from wanted right semi join catalog on value = {expression} "
-            f"where {self._key_name} between {key_range[0]} and {key_range[1]}"
+            f"where {in_ranges}"
         )
         self._context.from_arrow(pa.table({"value": values}), name="wanted")
         frame = self._context.sql(query)
@@ -147,6 +154,13 @@ def _decoding(path: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise DamagedFileError(f"{path}: cannot be decoded ({error})") from error
+
+
+def _ranges(values: IntArray) -> list[tuple[int, int]]:
+    """Return a few ranges, ends included, that hold ascending values; one if they are many."""
+    n_gaps = _KEY_RANGES - 1 if len(values) <= _FEW_KEYS else 0
+    widest = np.sort(np.argsort(np.diff(values), kind="stable")[::-1][:n_gaps])
+    return [(int(part[0]), int(part[-1])) for part in np.split(values, widest + 1)]
 
 
 def _quoted(name: str) -> str:

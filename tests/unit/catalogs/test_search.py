@@ -393,3 +393,15 @@ def test_results_and_searches_can_be_sent_to_workers(tmp_path: Path) -> None:
     assert result.reads + Reads(1, 2, 3) == Reads(
         result.reads.requests + 1, result.reads.bytes + 2, result.reads.rows + 3
     )
+
+
+def test_pages_between_distant_targets_are_not_read(tmp_path: Path) -> None:
+    table, _ = crowd(20_000)
+    spec = write_hats(
+        tmp_path / "catalog", table, BASE_PIXELS, write_page_index=True, max_rows_per_page=500
+    )
+    rows = table.select(["objra", "objdec"]).take([0, 10_000, 19_999]).to_pylist()
+    (result,) = search(spec, [Position(*row.values()) for row in rows], 1.0)
+    assert result.plan == PAGES
+    assert result.matches.num_rows >= 3
+    assert result.reads.rows <= 3 * 2 * 500
