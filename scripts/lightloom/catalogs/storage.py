@@ -287,4 +287,6 @@ def _archive_error(path: str, error: Exception) -> ArchiveError:
         return DamagedFileError(f"{path}: listed or expected, but absent")
     if isinstance(cause, _REFUSALS) or status in _REFUSED:
         return ArchiveError(f"{path}: reading is not allowed ({cause})")
+    if isinstance(cause, ImportError | ValueError):
+        return ArchiveError(f"{path}: no file system reads this address ({cause})")
     return TransientArchiveError(f"{path}: reading broke off ({cause!r})")

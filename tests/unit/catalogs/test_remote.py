@@ -353,3 +353,10 @@ def test_torn_page_index(served: str, catalog: tuple, tmp_path: Path) -> None:
 def test_no_server() -> None:
     with pytest.raises(TransientArchiveError, match="reading broke off"):
         open_catalog(CatalogSpec("http://127.0.0.1:9/nothing", "hats", "ra", "dec", "id"))
+
+
+@pytest.mark.parametrize("endpoint", ["nothing://archive/small", "http://[/small"])
+def test_an_address_that_nothing_reads(endpoint: str) -> None:
+    with pytest.raises(ArchiveError, match="no file system reads this address") as caught:
+        open_catalog(CatalogSpec(endpoint, "hats", "ra", "dec", "id"))
+    assert caught.value.error_class == "permanent"
