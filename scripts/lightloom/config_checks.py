@@ -128,8 +128,8 @@ def _check_places(
 
 
 def _check_entry(entry: Mapping[str, Any]) -> Found:
-    for key, text in _check_endpoint(entry["endpoint"], entry["subsets"]):
-        yield (key,), text
+    for option, text in _check_endpoint(entry["endpoint"], entry["subsets"]):
+        yield (option,), text
     yield from _check_layouts(entry)
     yield from _check_units(entry)
     yield from _check_measurements(entry)

@@ -10,8 +10,8 @@ class Reads:
     Attributes
     ----------
     requests : int
-        Reads passed to the file system or the service; a query through the page index of a local
-        file counts as one.
+        Requests to the service, repeated ones and those for a file's version included; of local
+        files the reads, a query through the page index counting as one.
     bytes : int
         Bytes that they returned, as stored.
     rows : int

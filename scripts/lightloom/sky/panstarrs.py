@@ -5,6 +5,8 @@ serves as HATS catalogues. A detection lies in the partition of its own position
 that of its object; what is missing is -999.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -140,7 +142,7 @@ def observe(sources: pd.DataFrame, seed: int) -> tuple[pa.Table, pa.Table]:
     return _table(objects, OBJECT_SCHEMA), _table(detections, DETECTION_SCHEMA)
 
 
-def _table(columns: pd.DataFrame | dict[str, NDArray], schema: pa.Schema) -> pa.Table:
+def _table(columns: pd.DataFrame | dict[str, Any], schema: pa.Schema) -> pa.Table:
     arrays = [pa.array(np.asarray(columns[field.name]), field.type) for field in schema]
     return pa.table(arrays, schema=schema)
 

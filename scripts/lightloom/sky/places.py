@@ -178,7 +178,7 @@ def _healpix_borders() -> Iterator[Place]:
         )
 
 
-def _seen_by(*archives: str) -> dict[str, bool]:
+def _seen_by(*archives: str) -> dict[str, Any]:
     """Return the attributes of a source that only some surveys see."""
     return {f"in_{name}": name in archives for name in RADIUS_ARCSEC}
 

@@ -263,8 +263,12 @@ def _ztf_rows(position: SkyCoord, matches: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _quality(*, bad: NDArray[np.bool_], suspect: NDArray[np.bool_]) -> NDArray[np.int8]:
-    return np.select([bad, suspect], [2, 1], 0).astype(np.int8)
+_Flags = pd.Series | NDArray[np.bool_]
+
+
+def _quality(*, bad: _Flags, suspect: _Flags) -> NDArray[np.int8]:
+    cases = [np.asarray(bad, bool), np.asarray(suspect, bool)]
+    return np.select(cases, [np.int8(2), np.int8(1)], np.int8(0))
 
 
 def _find_unwise(position: SkyCoord, radius_arcsec: float, unwise: pa.Table) -> _Found:

@@ -1,0 +1,150 @@
+"""What a method is asked, what it returns, and how the rows of two methods are compared."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import yaml
+from kinds import KINDS, Kind
+
+from lightloom.config import ArchiveSpec, load_run
+
+RADIUS_ARCSEC = 1.0
+
+_CONFIG = Path(__file__).parents[2] / "config"
+
+
+@dataclass(frozen=True)
+class Question:
+    """Everything that a method needs.
+
+    Attributes
+    ----------
+    kind : Kind
+    catalogue : pathlib.Path
+        Root of the catalogue.
+    targets : pandas.DataFrame
+        ``number``, ``ra`` and ``dec`` (degrees, ICRS).
+    shard : pathlib.Path
+        The same targets as a shard of the workflow; the ids are the numbers.
+    scratch : pathlib.Path
+        An empty folder.
+    """
+
+    kind: Kind
+    catalogue: Path
+    targets: pd.DataFrame
+    shard: Path
+    scratch: Path
+
+    @classmethod
+    def of(cls, job: Mapping[str, Any]) -> Self:
+        """Read it from a job's description."""
+        return cls(
+            KINDS[job["kind"]],
+            Path(job["catalogue"]),
+            pd.read_parquet(job["targets"]),
+            Path(job["shard"]),
+            Path(job["scratch"]),
+        )
+
+    def about_one_target(self) -> Self:
+        """Return the same question about the first target of the shard only."""
+        shard = pq.read_table(self.shard).slice(0, 1)
+        path = self.scratch / "one-target.parquet"
+        pq.write_table(shard, path)
+        is_first = self.targets["number"] == int(shard["objectid"][0].as_py())
+        return replace(self, targets=self.targets[is_first].reset_index(drop=True), shard=path)
+
+    @property
+    def spec(self) -> ArchiveSpec:
+        """The archive's entry in the catalogue of archives, with this endpoint and radius."""
+        config: dict[str, Any] = {}
+        for name in ("config.yaml", "archives.yaml"):
+            config |= yaml.safe_load((_CONFIG / name).read_text())
+        config["archives"] = {
+            self.kind.name: {
+                "enabled": True,
+                "endpoint": str(self.catalogue),
+                "storage_options": {},
+                "radius_arcsec": RADIUS_ARCSEC,
+            }
+        }
+        return load_run(config).archives[self.kind.name]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a method has found.
+
+    Attributes
+    ----------
+    rows : callable
+        Gives ``target`` (number), ``band`` (name), ``time``, ``value`` and ``separation_arcsec``,
+        one row per epoch; it is called when the measurement is over.
+    accounted : dict
+        What the method itself says it has read.
+    """
+
+    rows: Callable[[], pd.DataFrame]
+    accounted: dict[str, int]
+
+
+def bare(column: str) -> str:
+    """Return the name of a nested column once it is flattened."""
+    return column.rpartition(".")[2]
+
+
+def product_columns(spec: ArchiveSpec) -> list[str]:
+    """Return the columns that the workflow reads of a matched source."""
+    columns: list[str] = []
+    for role, value in spec.columns.items():
+        if role not in ("ra", "dec", "partition"):
+            columns += [value] if isinstance(value, str) else value
+    return list(dict.fromkeys(columns))
+
+
+def core_columns(spec: ArchiveSpec) -> list[str]:
+    """Return the columns of a light curve, which all other methods read."""
+    return [spec.columns[role] for role in ("object_id", "band", "time", "value", "error", "flags")]
+
+
+def compare_on(kind: Kind, rows: pd.DataFrame) -> dict[str, Any]:
+    """Return what must be equal for two methods that have found the same rows.
+
+    Parameters
+    ----------
+    kind : Kind
+    rows : pandas.DataFrame
+        As `Found.rows` gives them.
+
+    Returns
+    -------
+    dict
+        On the reference's rule: number of rows, sum of the hashes of target, band, time and value
+        (modulo 2**64), and the sum of the values in each band.
+    """
+    rows = pd.DataFrame(
+        {
+            "target": rows["target"].to_numpy(np.int64),
+            "band": rows["band"].to_numpy(object),
+            "time": rows["time"].to_numpy(np.float64),
+            "value": rows["value"].to_numpy(np.float32),
+            "separation_arcsec": rows["separation_arcsec"].to_numpy(np.float64),
+        }
+    )
+    if kind.nearest_only:
+        nearest = rows.groupby(["target", "band"])["separation_arcsec"].transform("min")
+        rows = rows[rows["separation_arcsec"] == nearest]
+    compared = rows[["target", "band", "time", "value"]]
+    hashes = pd.util.hash_pandas_object(compared, index=False).to_numpy(np.uint64)
+    flux_sums = rows["value"].astype(np.float64).groupby(rows["band"]).sum()
+    return {
+        "rows": len(rows),
+        "key_sum": int(hashes.sum(dtype=np.uint64)),
+        "flux_sums": {band: float(total) for band, total in sorted(flux_sums.items())},
+    }

@@ -1,0 +1,186 @@
+"""The fewest bytes with which the matches of some targets can be read from a catalogue's files.
+
+Footer; pages of the key (without one, of the positions) that may hold a target; pages of the
+positions of the matches; pages of the columns asked for of the matches; and the indexes of these
+columns. Whoever reads less cannot know the answer. Files without a page index can be read no finer
+than from the start of a column chunk to the last page that is wanted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from methods import RADIUS_ARCSEC, Question
+from numpy.typing import NDArray
+from parquet_pages import ParquetPages
+
+from lightloom.sky.geometry import coordinates, healpix_cells
+
+IntArray = NDArray[np.int64]
+
+_RADIUS_DEG = RADIUS_ARCSEC / 3600.0
+
+
+@dataclass(frozen=True)
+class _Positions:
+    """Key and positions of a row group, and the rows that are matches."""
+
+    key: IntArray
+    ra_deg: NDArray[np.float64]
+    dec_deg: NDArray[np.float64]
+    matches: IntArray
+
+
+def minimum_bytes(question: Question, columns: Sequence[str]) -> int:
+    """Return the fewest bytes with which columns of the targets' matches can be read.
+
+    Parameters
+    ----------
+    question : Question
+    columns : sequence of str
+        Columns to read of each match, beside its position.
+    """
+    return sum(
+        _of_file(path, question, columns)
+        for path in sorted(question.catalogue.rglob("part*.parquet"))
+    )
+
+
+def _of_file(path: Path, question: Question, columns: Sequence[str]) -> int:
+    """Return the bytes of a file; one that no target touches is not opened."""
+    targets, order = question.targets, _partition_order(path)
+    inside = targets[healpix_cells(targets["ra"], targets["dec"], order[0]) == order[1]]
+    if inside.empty:
+        return 0
+    spec = question.spec
+    with ParquetPages(path) as pages, pq.ParquetFile(path) as file:
+        total = pages.footer_bytes
+        for row_group in range(file.num_row_groups):
+            positions = _positions(file, row_group, question, inside)
+            total += _of_row_group(
+                pages, file, row_group, question.kind.key, spec.columns, positions, inside
+            )
+            total += _of_columns(pages, file, row_group, columns, positions.matches)
+    return total
+
+
+def _partition_order(path: Path) -> tuple[int, int]:
+    """Return order and pixel of a partition, from the names of its folders."""
+    folders = dict(part.split("=") for part in path.parts if part.count("=") == 1)
+    if "Norder" in folders:
+        return int(folders["Norder"]), int(folders["Npix"])
+    ((name, pixel),) = folders.items()
+    return int(name.rpartition("_k")[2]), int(pixel)
+
+
+def _positions(
+    file: pq.ParquetFile, row_group: int, question: Question, targets: pd.DataFrame
+) -> _Positions:
+    columns = question.spec.columns
+    key = question.kind.key
+    table = file.read_row_group(row_group, [*filter(None, [key]), columns["ra"], columns["dec"]])
+    ra_deg, dec_deg = (table[columns[role]].to_numpy().astype(np.float64) for role in ("ra", "dec"))
+    near = coordinates(targets["ra"], targets["dec"])
+    matches, _, _, _ = near.search_around_sky(
+        coordinates(ra_deg, dec_deg), RADIUS_ARCSEC * u.arcsec
+    )
+    return _Positions(
+        table[key].to_numpy() if key else np.empty(0, np.int64),
+        ra_deg,
+        dec_deg,
+        np.unique(matches),
+    )
+
+
+def _of_row_group(
+    pages: ParquetPages,
+    file: pq.ParquetFile,
+    row_group: int,
+    key: str,
+    columns: dict[str, str],
+    positions: _Positions,
+    targets: pd.DataFrame,
+) -> int:
+    """Return the bytes that it takes to find the matches."""
+    position_columns = [columns["ra"], columns["dec"]]
+    if not key:
+        return _of_boxes(pages, row_group, position_columns, positions, targets)
+    chunk = pages.chunk(row_group, key)
+    cells = healpix_cells(targets["ra"], targets["dec"], 29)
+    rows = np.searchsorted(positions.key, cells).clip(max=len(positions.key) - 1)
+    # A reader knows from the index which pages may hold the cells, without it from the values.
+    wanted = chunk.holding(np.union1d(rows, positions.matches))
+    return (
+        chunk.index_bytes
+        + chunk.bytes_of(wanted)
+        + _of_columns(pages, file, row_group, position_columns, positions.matches)
+    )
+
+
+def _of_boxes(
+    pages: ParquetPages,
+    row_group: int,
+    columns: Sequence[str],
+    positions: _Positions,
+    targets: pd.DataFrame,
+) -> int:
+    """Return the bytes of the pages of positions whose ranges hold a target."""
+    chunks = [pages.chunk(row_group, column) for column in columns]
+    if not all(chunk.is_indexed for chunk in chunks):
+        return sum(chunk.bytes_of(np.arange(len(chunk.sizes))) for chunk in chunks)
+    # Positions that straddle RA 0 span the whole circle, so that the declination alone decides;
+    # a reader with the index knows no better.
+    total = 0
+    for chunk in chunks:
+        starts = chunk.first[:-1]
+        low_ra, high_ra, low_dec, high_dec = (
+            reduce.reduceat(values, starts)
+            for values in (positions.ra_deg, positions.dec_deg)
+            for reduce in (np.minimum, np.maximum)
+        )
+        ra, dec = (targets[name].to_numpy()[:, np.newaxis] for name in ("ra", "dec"))
+        margin_ra = _RADIUS_DEG / np.cos(np.radians(dec))
+        touched = np.any(
+            (ra >= low_ra - margin_ra)
+            & (ra <= high_ra + margin_ra)
+            & (dec >= low_dec - _RADIUS_DEG)
+            & (dec <= high_dec + _RADIUS_DEG),
+            axis=0,
+        )
+        total += chunk.index_bytes + chunk.bytes_of(np.flatnonzero(touched))
+    return total
+
+
+def _of_columns(
+    pages: ParquetPages,
+    file: pq.ParquetFile,
+    row_group: int,
+    columns: Sequence[str],
+    rows: IntArray,
+) -> int:
+    """Return the bytes of the pages that hold some rows of some columns."""
+    if not len(rows):
+        return 0
+    total = 0
+    for column in columns:
+        chunk = pages.chunk(row_group, column)
+        wanted = rows if chunk.is_indexed else _last_values(file, row_group, column, rows)
+        total += chunk.index_bytes + chunk.bytes_of(chunk.holding(wanted))
+    return total
+
+
+def _last_values(file: pq.ParquetFile, row_group: int, column: str, rows: IntArray) -> IntArray:
+    """Return the number of the last value of each row; an empty list is stored as one value."""
+    _, _, field = column.partition(".")
+    if not field:
+        return rows
+    (values,) = file.read_row_group(row_group, [column]).columns
+    lengths = pc.list_value_length(pc.struct_field(values, field))
+    stored = np.maximum(pc.fill_null(lengths, 0).cast(pa.int64()).to_numpy(), 1)
+    return np.cumsum(stored)[rows] - 1
