@@ -24,6 +24,10 @@ _QUERY_ROWS = 32
 _KEY_RANGES = 16
 _FEW_KEYS = 512
 
+_FOOTER_HINT = "datafusion.execution.parquet.metadata_size_hint"
+#: Length of the footer and magic number at the end of a Parquet file.
+_FOOTER_TAIL_BYTES = 8
+
 _SETTINGS = {
     # The semi-join must keep the order of the file, and the filter come from the table of keys.
     "datafusion.optimizer.join_reordering": "false",
@@ -64,7 +68,9 @@ class PageReader:
         self._dec = dec
         self._key = key
         self._key_name = _quoted(key.column)
-        self._context = SessionContext(SessionConfig(_SETTINGS))
+        # Else the footer is looked for in the last 512 KiB, often more than all pages wanted.
+        footer = {_FOOTER_HINT: str(file.metadata.serialized_size + _FOOTER_TAIL_BYTES)}
+        self._context = SessionContext(SessionConfig(_SETTINGS | footer))
         with _decoding(file.path):
             self._context.register_parquet("catalog", file.path, file_extension="")
         self._keys = np.empty(0, np.int64)
