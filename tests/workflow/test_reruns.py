@@ -240,19 +240,17 @@ def test_deleted_merged_file(project: Project) -> None:
 
 def test_added_and_removed_archive(finished: Project, tmp_path: Path, configuration: dict) -> None:
     project = finished.without_results(tmp_path / "project")
-    one = configuration | {
-        "archives": {
-            "ztf": configuration["archives"]["ztf"],
-            "unwise": configuration["archives"]["unwise"] | {"enabled": False},
-        }
-    }
+    switched_off = configuration["archives"]["unwise"] | {"enabled": False}
+    one = configuration | {"archives": configuration["archives"] | {"unwise": switched_off}}
     project.configure(one)
     run = project.snakemake()
     assert run.returncode == 0, run.output
     n_shards = len(project.shards)
     assert run.fetches == {"ztf": n_shards}
     ledger = pq.read_table(project.path("ledger.parquet"))
-    assert Counter(ledger["state"].to_pylist())["not_requested"] == 11
+    states = Counter(zip(ledger["archive"].to_pylist(), ledger["state"].to_pylist(), strict=True))
+    assert states["unwise", "not_requested"] == 11
+    assert states["ztf", "data"] == 11
     project.configure(configuration)
     assert_runs(project, {"unwise": n_shards}, merges=n_shards)
     assert project.digests() == finished.digests()
