@@ -368,6 +368,8 @@ class _Kept:
 
     def write(self, rows_path: Path, status: Mapping[str, Any]) -> None:
         """Keep the rows of the finished targets, and the states of all."""
+        # Killed in between, there are rows without states, which the next attempt ignores.
+        self._status.unlink(missing_ok=True)
         shutil.copyfile(rows_path, self.rows)
         write_json(self._status, status)
 

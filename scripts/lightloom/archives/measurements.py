@@ -14,17 +14,11 @@ from lightloom.conditions import any_holds, is_text
 from lightloom.config import ArchiveSpec
 from lightloom.config_checks import band_roles
 from lightloom.errors import ArchiveSchemaError
-from lightloom.schema import LIGHTCURVE, QUALITY_BAD, QUALITY_GOOD, QUALITY_SUSPECT
+from lightloom.schema import QUALITY_BAD, QUALITY_GOOD, QUALITY_SUSPECT, TARGET_ROWS
 from lightloom.times import to_mjd_tdb_barycentre
 from lightloom.units import ab_mag_to_mjy, flux_factor
 
 FloatArray = NDArray[np.float64]
-
-#: Columns of the rows, in their order.
-ROW_COLUMNS = (
-    "target",
-    *(name for name in LIGHTCURVE.names if name not in ("objectid", "archive")),
-)
 
 
 @dataclass(frozen=True)
@@ -83,8 +77,8 @@ def light_curve_rows(found: pa.Table, shard: pa.Table, spec: ArchiveSpec) -> pa.
     Returns
     -------
     pyarrow.Table
-        `ROW_COLUMNS`, ordered by target. Where a row of the catalogue holds several bands, a band
-        with neither time nor brightness was not observed and gives no row.
+        The columns of ``TARGET_ROWS``, ordered by target. Where a row of the catalogue holds
+        several bands, a band with neither time nor brightness was not observed and gives no row.
 
     Raises
     ------
@@ -149,7 +143,7 @@ def _rows(found: pa.Table, shard: pa.Table, spec: ArchiveSpec, measured: Measure
         else pa.nulls(n_rows, pa.float64()),
         "native_columns": json_objects(extra) if extra else constant_text(None, n_rows),
     }
-    return pa.table({name: _column(rows[name]) for name in ROW_COLUMNS})
+    return pa.table({name: _column(rows[name]) for name in TARGET_ROWS.names})
 
 
 def _column(values: Any) -> Any:
@@ -241,7 +235,7 @@ def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def constant_text(value: str | None, n_rows: int) -> pa.Array:
     """Return a column that holds the same text in every row."""
-    return pa.array([value], pa.string()).take(pa.array(np.zeros(n_rows, np.int64)))
+    return pa.repeat(pa.scalar(value, pa.string()), n_rows)
 
 
 def json_objects(columns: Mapping[str, pa.ChunkedArray]) -> pa.ChunkedArray:

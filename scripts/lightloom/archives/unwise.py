@@ -14,7 +14,7 @@ class UnWISE(CatalogArchive):
     """One row per detection, positions and fluxes side by side."""
 
     def competing_sources(self, rows: pa.Table) -> pa.Table:
-        primary = pc.match_substring(rows["native_columns"], '"primary":1,')
+        primary = pc.match_substring_regex(rows["native_columns"], '"primary":1[,}]')
         return super().competing_sources(rows.filter(primary))
 
 

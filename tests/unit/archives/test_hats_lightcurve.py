@@ -24,8 +24,9 @@ from small_archives import (
 )
 
 from lightloom.archives import get_archive
-from lightloom.archives.measurements import ROW_COLUMNS, light_curve_rows
+from lightloom.archives.measurements import light_curve_rows
 from lightloom.errors import ArchiveSchemaError
+from lightloom.schema import TARGET_ROWS
 
 RA_DEG, DEC_DEG = 150.0, 2.0
 
@@ -50,7 +51,7 @@ def found(table: pa.Table, **changes: Any) -> dict[str, list[Any]]:
     matched = table.append_column("target", pa.array(np.zeros(n_rows, np.int64)))
     matched = matched.append_column("match_arcsec", pa.array(np.full(n_rows, 0.1)))
     rows = light_curve_rows(matched, shard_of([RA_DEG], [DEC_DEG]), spec_of(ENTRY, **changes))
-    assert tuple(rows.column_names) == ROW_COLUMNS
+    assert rows.column_names == TARGET_ROWS.names
     return rows.to_pydict()
 
 
