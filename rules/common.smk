@@ -35,6 +35,11 @@ def catalogue_files(archive):
     return [marker(endpoint, layout) for endpoint, layout in catalogues if "://" not in endpoint]
 
 
+def required_files(archive):
+    """Files that have to be there while the archive is asked; their age does not matter."""
+    return [ancient(path) for path in RUN.archives[archive].requires]
+
+
 def key_of(archive):
     """Return a params function: what the shard's part of this archive depends on."""
 

@@ -6,13 +6,14 @@ Imported whenever the Snakefile is read and in every job, so nothing heavy may b
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from lightloom.config_checks import cross_check
+from lightloom.config_checks import NESTED_OPTIONS, cross_check
 from lightloom.config_schema import Problem, check
 from lightloom.errors import ConfigError
+from lightloom.module_options import check_module_options
 
 #: Options of an archive that decide what a fetch returns; a change of one of them fetches again.
 SETTINGS = (
@@ -32,6 +33,8 @@ SETTINGS = (
     "missing",
     "time",
     "quality",
+    "footprint",
+    "options",
 )
 
 
@@ -129,15 +132,19 @@ class ArchiveSpec:
     query_version: int
     radius_arcsec: float
     epoch_jyear: float
-    columns: dict[str, Any]
-    bands: dict[str, dict[str, Any]]
-    units: dict[str, str]
     missing: list[float]
-    time: dict[str, Any]
     quality: dict[str, list[list[Any]]]
     views: dict[str, list[list[Any]]]
-    limits: dict[str, int]
+    limits: dict[str, Any]
     citation: dict[str, str]
+    footprint: str
+    requires: list[str]
+    auth: dict[str, str]
+    options: dict[str, Any]
+    columns: dict[str, Any] = field(default_factory=dict)
+    bands: dict[str, dict[str, Any]] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    time: dict[str, Any] = field(default_factory=dict)
     detections: dict[str, Any] | None = None
 
     @property
@@ -152,7 +159,9 @@ class ArchiveSpec:
 
     @property
     def catalogues(self) -> list[tuple[str, str]]:
-        """Root and layout of every catalogue that is read."""
+        """Root and layout of every catalogue that is read; a service has none."""
+        if self.layout == "service":
+            return []
         found = [(endpoint, self.layout) for endpoint in self.endpoints]
         if self.detections:
             found.append((self.detections["endpoint"], self.detections["layout"]))
@@ -215,6 +224,7 @@ def load_run(config: Mapping[str, Any]) -> Run:
         If anything is wrong; the message has a line for each wrong key.
     """
     filled, problems = check(config)
+    problems += check_module_options(filled, problems)
     problems += cross_check(filled, problems)
     if problems:
         raise ConfigError(_message(problems))
@@ -249,6 +259,6 @@ def _message(problems: list[Problem]) -> str:
 def _merge_options(entry: dict[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Replace options of a catalogue entry; nested options are replaced one by one."""
     given = {key: value for key, value in options.items() if key != "enabled"}
-    for key in {"detections", "limits", "views"} & given.keys():
+    for key in NESTED_OPTIONS & given.keys():
         given[key] = entry[key] | given[key]
     return entry | given

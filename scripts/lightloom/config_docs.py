@@ -78,7 +78,13 @@ def _resolved(schema: Mapping[str, Any], file: str) -> tuple[Mapping[str, Any], 
     for key in pointer.strip("/").split("/"):
         found = found[key]
     resolved, file = _resolved(found, file)
-    return {**resolved, **{key: value for key, value in schema.items() if key != "$ref"}}, file
+    merged = {**resolved, **{key: value for key, value in schema.items() if key != "$ref"}}
+    if "properties" in resolved:
+        own = schema.get("properties", {})
+        merged["properties"] = {
+            name: value | own.get(name, {}) for name, value in resolved["properties"].items()
+        }
+    return merged, file
 
 
 if __name__ == "__main__":

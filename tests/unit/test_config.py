@@ -169,6 +169,27 @@ def test_settings_are_what_a_fetch_depends_on(config: Config) -> None:
         assert dataclasses.replace(spec, **{name: {"b": 2}}).settings() != spec.settings()
 
 
+def test_module_without_options_takes_none(config: Config) -> None:
+    config["archives"]["ztf"]["options"] = {"speed": 1}
+    assert _lines(config) == [
+        "archives.ztf.options.speed: unknown key, the module ztf has no options"
+    ]
+    config["catalogue"]["ztf"]["module"] = "mypackage.myarchive"
+    assert load_run(config).archives["ztf"].options == {"speed": 1}
+
+
+def test_service_needs_no_columns(config: Config) -> None:
+    entry = config["catalogue"]["ztf"]
+    for key in ("columns", "bands", "units", "time"):
+        del entry[key]
+    assert _lines(config) == [
+        f"catalogue.ztf.{key}: missing, found only the keys: {', '.join(entry)}"
+        for key in ("bands", "columns", "time", "units")
+    ]
+    entry["layout"] = "service"
+    assert load_run(config).archives["ztf"].catalogues == []
+
+
 def test_order_of_keys_does_not_matter(config: Config) -> None:
     def backwards(value: Any) -> Any:
         if isinstance(value, dict):
@@ -243,8 +264,9 @@ WRONG: list[tuple[Any, ...]] = [
     ),
     (
         _edit("archives", "ztf", "query_version", value=2),
-        "archives.ztf.query_version: unknown key (expected: detections, enabled, endpoint,"
-        " epoch_jyear, limits, radius_arcsec, release, storage_options, views)",
+        "archives.ztf.query_version: unknown key (expected: auth, detections, enabled, endpoint,"
+        " epoch_jyear, footprint, limits, options, radius_arcsec, release, requires,"
+        " storage_options, views)",
     ),
     (
         _remove("sample"),
@@ -390,7 +412,7 @@ WRONG: list[tuple[Any, ...]] = [
     (
         _edit(*ZTF, "units", "native", value="magnitude"),
         "catalogue.ztf.units.native: found 'magnitude', expected one of mag, Jy, mJy, uJy, nJy,"
-        " nMgy, Vega nMgy, electron/s, relative",
+        " nMgy, Vega nMgy, electron/s, relative, erg/cm2/s, GeV, none",
     ),
     (
         _edit(*ZTF, "units", "mag_system", value="none"),
