@@ -153,7 +153,7 @@ def _mashup(exchange: Exchange) -> dict[str, Any]:
     if text is None:
         raise RequestProblemError("the parameter request is missing")
     try:
-        return json.loads(text)  # type: ignore[no-any-return]
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise RequestProblemError(f"request is no JSON: {error}") from error
 
