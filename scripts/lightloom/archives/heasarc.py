@@ -17,11 +17,16 @@ from numpy.typing import NDArray
 
 from lightloom.archives.base import SOURCES, Answer, Archive, Request, RequestPlan
 from lightloom.archives.measurements import as_text, constant_text, json_objects
-from lightloom.archives.tap_lightcurve import column_units, numbered, plan_along_sky
+from lightloom.archives.tap_lightcurve import (
+    check_known_target,
+    known_columns,
+    numbered,
+    plan_along_sky,
+)
 from lightloom.catalogs.geometry import separation_arcsec
 from lightloom.conditions import any_holds
 from lightloom.config import ArchiveSpec
-from lightloom.errors import ArchiveError, TruncatedAnswerError
+from lightloom.errors import TruncatedAnswerError
 from lightloom.motion import positions_at
 from lightloom.plan import digest_json
 from lightloom.schema import QUALITY_BAD, QUALITY_GOOD, QUALITY_SUSPECT, TARGET_ROWS
@@ -56,7 +61,7 @@ class Heasarc(Archive):
 
     def __init__(self, spec: ArchiveSpec, state: Path) -> None:
         super().__init__(spec, state)
-        known = column_units(spec)
+        known = known_columns(spec)
         error_radius = spec.options["error_radius"]
         known[error_radius["column"]] = ExpectedColumn(
             error_radius["column"], is_number=True, unit=error_radius["unit"]
@@ -71,19 +76,24 @@ class Heasarc(Archive):
         service = Service(self.spec, self.state)
         asked = shard.take(pa.array(request.targets))
         ra_deg, dec_deg = positions_at(asked, self.spec.epoch_jyear)
-        failures: Failures = {}
+        incomplete: Failures = {}
         if self.spec.options["whole_table"]:
             found = self._found_here(service, ra_deg, dec_deg)
         else:
-            found, failures = self._found_there(service, ra_deg, dec_deg)
-        rows = event_rows(found.sort_by(TARGET), asked, self.spec)
-        sources = rows.select(["target", "survey_object_id", "match_arcsec"]).cast(SOURCES)
-        return numbered(request, Answer(rows, sources, service.session.reads), failures)
+            found, incomplete = self._found_there(service, ra_deg, dec_deg)
+        found = found.sort_by(TARGET)
+        rows = event_rows(found, asked, self.spec)
+        names = event_names(found, self.spec.columns)
+        sources = pa.table([found[TARGET], names, found["match_arcsec"]], schema=SOURCES)
+        answer = Answer(rows, sources, service.session.reads, incomplete=incomplete)
+        return numbered(request, answer)
 
     def competing_sources(self, rows: pa.Table) -> pa.Table:
         # Any number of events can have the same target in their circles.
-        return rows.select(["target", "band", "survey_object_id"]).slice(0, 0).rename_columns(
-            ["target", "observation", "survey_object_id"]
+        return (
+            rows.select(["target", "band", "survey_object_id"])
+            .slice(0, 0)
+            .rename_columns(["target", "observation", "survey_object_id"])
         )
 
     def probe(self) -> None:
@@ -91,14 +101,8 @@ class Heasarc(Archive):
         service.check_limit()
         known = self.spec.options["probe"]
         ra_deg, dec_deg = np.array([known["ra"]]), np.array([known["dec"]])
-        found, failures = self._found_there(service, ra_deg, dec_deg)
-        for error in failures.values():
-            raise error
-        if found.num_rows < known["expect_rows"]:
-            raise ArchiveError(
-                f"{self.spec.endpoint}: {found.num_rows} events at the known position"
-                f" {known['ra']} {known['dec']}, expected at least {known['expect_rows']}"
-            )
+        found, incomplete = self._found_there(service, ra_deg, dec_deg)
+        check_known_target(self.spec, found.num_rows, incomplete)
 
     def _found_there(
         self, service: Service, ra_deg: FloatArray, dec_deg: FloatArray
@@ -123,9 +127,7 @@ class Heasarc(Archive):
         found = reply.append_column("match_arcsec", pa.array(distance_arcsec))
         return found.filter(pa.array(distance_arcsec <= radius_arcsec)), replies.failures
 
-    def _found_here(
-        self, service: Service, ra_deg: FloatArray, dec_deg: FloatArray
-    ) -> pa.Table:
+    def _found_here(self, service: Service, ra_deg: FloatArray, dec_deg: FloatArray) -> pa.Table:
         """Search the whole table, which is fetched unless another job has done so."""
         path = self.state / f"events-{digest_json(self.spec.settings())}.parquet"
         with FileLock(path.with_suffix(".lock")):
@@ -204,7 +206,6 @@ def event_rows(found: pa.Table, shard: pa.Table, spec: ArchiveSpec) -> pa.Table:
     shard : pyarrow.Table
         Targets in the ``SHARD`` schema.
     spec : ArchiveSpec
-        An entry without a column of ids has events named by their time and position.
 
     Returns
     -------
@@ -214,9 +215,9 @@ def event_rows(found: pa.Table, shard: pa.Table, spec: ArchiveSpec) -> pa.Table:
     n_rows, columns = found.num_rows, spec.columns
     target = found["target"].to_numpy()
     time_mjd = found[columns["time"]].to_numpy() + spec.time["offset_days"]
-    names = [columns["object_id"]] if "object_id" in columns else _place(columns)
-    identifiers = [as_text(found[name]) for name in names]
-    extra = {name: found[name] for name in [spec.options["error_radius"]["column"], *columns["extra"]]}
+    extra = {
+        name: found[name] for name in [spec.options["error_radius"]["column"], *columns["extra"]]
+    }
     given = {
         "target": found["target"],
         "band": constant_text(spec.options["band"], n_rows),
@@ -236,10 +237,11 @@ def event_rows(found: pa.Table, shard: pa.Table, spec: ArchiveSpec) -> pa.Table:
         "native_unit": constant_text(spec.units["native"], n_rows),
         "quality": _quality(found, spec),
         "kind": constant_text(spec.kind, n_rows),
-        "survey_object_id": pc.binary_join_element_wise(*identifiers, "/"),
         "match_arcsec": found["match_arcsec"],
         "native_columns": json_objects(extra),
     }
+    if "object_id" in columns:
+        given["survey_object_id"] = as_text(found[columns["object_id"]])
     if "value" in columns:
         given["native_value"] = found[columns["value"]].cast(pa.float64())
     return pa.table(
@@ -247,8 +249,10 @@ def event_rows(found: pa.Table, shard: pa.Table, spec: ArchiveSpec) -> pa.Table:
     )
 
 
-def _place(columns: Mapping[str, str]) -> list[str]:
-    return [columns[role] for role in ("time", "ra", "dec")]
+def event_names(found: pa.Table, columns: Mapping[str, str]) -> pa.ChunkedArray:
+    """Return what tells events apart: their ids or, without any, their times and places."""
+    roles = ["object_id"] if "object_id" in columns else ["time", "ra", "dec"]
+    return pc.binary_join_element_wise(*(as_text(found[columns[role]]) for role in roles), "/")
 
 
 def _quality(found: pa.Table, spec: ArchiveSpec) -> pa.Array:

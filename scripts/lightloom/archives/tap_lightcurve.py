@@ -6,7 +6,7 @@ first of the two questions alone. The service searches a slightly larger circle 
 what matches is decided here, by exact distances.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +52,7 @@ class TapLightcurve(CatalogArchive):
     def __init__(self, spec: ArchiveSpec, state: Path) -> None:
         super().__init__(spec, state)
         self._writer = QueryWriter(spec.columns, spec.bands, spec.options)
-        self._known = known_columns(spec)
+        self._known = known_columns(spec, spec.options["expressions"])
 
     def plan(self, shard: pa.Table) -> RequestPlan:
         return plan_along_sky(shard, self.spec.limits["targets_per_query"])
@@ -60,7 +60,8 @@ class TapLightcurve(CatalogArchive):
     def answer(self, shard: pa.Table, request: Request) -> Answer:
         service = Service(self.spec, self.state)
         asked = shard.take(pa.array(request.targets))
-        found, failures = self._objects(service, *positions_at(asked, self.spec.epoch_jyear))
+        ra_deg, dec_deg = positions_at(asked, self.spec.epoch_jyear)
+        found, incomplete = self._objects(service, ra_deg, dec_deg, self.spec.radius_arcsec)
         sources = pa.table(
             [found["target"], as_text(found[self._writer.object_id]), found["match_arcsec"]],
             schema=SOURCES,
@@ -68,33 +69,40 @@ class TapLightcurve(CatalogArchive):
         measured: pa.Table | None = found
         if self._writer.is_joined:
             measured, failed = self._measurements(service, found)
-            failures |= failed
+            incomplete |= failed
         rows = (
             TARGET_ROWS.empty_table()
             if measured is None
             else self.to_rows(measured.sort_by("target"), asked)
         )
         return numbered(
-            request, Answer(rows, sources, service.session.reads, failures=failures)
+            request, Answer(rows, sources, service.session.reads, incomplete=incomplete)
         )
 
     def competing_sources(self, rows: pa.Table) -> pa.Table:
-        if "exposure_id" not in self.spec.columns or self.spec.unique_objects:
+        if self.spec.unique_objects:
             return super().competing_sources(rows)
-        # Fields and detectors are those of many exposures here.
-        return pa.table(
+        # Fields and detectors are those of many exposures here, but two exposures of a survey in
+        # the same band do not begin in the same moment.
+        moment = pc.coalesce(as_text(rows["time_mjd"]), rows["exposure_id"])
+        competing = pa.table(
             {
                 "target": rows["target"],
-                "observation": rows["exposure_id"],
+                "observation": pc.binary_join_element_wise(rows["band"], moment, "/"),
                 "survey_object_id": rows["survey_object_id"],
             }
-        ).filter(rows["exposure_id"].is_valid())
+        )
+        return competing.filter(competing["observation"].is_valid())
 
     def _objects(
-        self, service: Service, ra_deg: FloatArray, dec_deg: FloatArray
+        self,
+        service: Service,
+        ra_deg: FloatArray,
+        dec_deg: FloatArray,
+        radius_arcsec: float,
     ) -> tuple[pa.Table, Failures]:
         """Return the rows of the objects' table near the targets, and targets without a reply."""
-        options, radius_arcsec = self.spec.options, self.spec.radius_arcsec
+        options = self.spec.options
         expected = self._expected(self._writer.match_columns())
         position = self._writer.position
         searched_deg = (radius_arcsec + options["match_margin_arcsec"]) / 3600
@@ -158,30 +166,36 @@ class TapLightcurve(CatalogArchive):
     def _expected(self, columns: Sequence[Column]) -> list[ExpectedColumn]:
         return [self._known.get(column.name, ExpectedColumn(column.name)) for column in columns]
 
-    def check_service(self, service: Service) -> None:
-        """Ask for the entry's known target, and compare the reply with the entry.
-
-        Raises
-        ------
-        ArchiveSchemaError
-            If a column is missing or has another type or unit.
-        ArchiveError
-            If the service cannot be asked, or has nothing at the known target.
-        """
+    def probe(self) -> None:
+        service = Service(self.spec, self.state)
+        service.check_limit()
         known = self.spec.options["probe"]
-        ra_deg, dec_deg = np.array([known["ra"]]), np.array([known["dec"]])
-        found, failures = self._objects(service, ra_deg, dec_deg)
+        position = np.array([known["ra"]]), np.array([known["dec"]])
+        radius_arcsec = known.get("radius_arcsec", self.spec.radius_arcsec)
+        found, incomplete = self._objects(service, *position, radius_arcsec)
         measured: pa.Table | None = found
-        if self._writer.is_joined and found.num_rows:
-            measured, failures = self._measurements(service, found)
-        for error in failures.values():
-            raise error
-        n_rows = 0 if measured is None else measured.num_rows
-        if n_rows < known["expect_rows"]:
-            raise ArchiveError(
-                f"{self.spec.endpoint}: {n_rows} rows at the known position {known['ra']}"
-                f" {known['dec']}, expected at least {known['expect_rows']}"
-            )
+        if self._writer.is_joined:
+            nearest = found.sort_by("match_arcsec").slice(0, 1)
+            measured, incomplete = self._measurements(service, nearest)
+        check_known_target(self.spec, 0 if measured is None else measured.num_rows, incomplete)
+
+
+def check_known_target(spec: ArchiveSpec, n_rows: int, incomplete: Failures) -> None:
+    """Refuse a service that has too little at the entry's known target.
+
+    Raises
+    ------
+    ArchiveError
+        If there are fewer rows than the entry says, or the reply was not whole.
+    """
+    for error in incomplete.values():
+        raise error
+    known = spec.options["probe"]
+    if n_rows < known["expect_rows"]:
+        raise ArchiveError(
+            f"{spec.endpoint}: {n_rows} rows at the known position {known['ra']} {known['dec']},"
+            f" expected at least {known['expect_rows']}"
+        )
 
 
 def plan_along_sky(shard: pa.Table, n_targets: int) -> RequestPlan:
@@ -195,7 +209,9 @@ def plan_along_sky(shard: pa.Table, n_targets: int) -> RequestPlan:
         Most targets in a request.
     """
     order = np.argsort(shard["_healpix_29"].to_numpy(), kind="stable")
-    chunks = [np.sort(order[first : first + n_targets]) for first in range(0, len(order), n_targets)]
+    chunks = [
+        np.sort(order[first : first + n_targets]) for first in range(0, len(order), n_targets)
+    ]
     return RequestPlan([Request(chunk, None) for chunk in chunks], np.array([], np.int64))
 
 
@@ -207,18 +223,21 @@ def numbered(request: Request, answer: Answer) -> Answer:
         answer.sources.set_column(0, SOURCES.field(0), numbers.take(answer.sources["target"])),
         answer.reads,
         answer.method,
-        {int(request.targets[target]): error for target, error in answer.failures.items()},
+        {int(request.targets[target]): error for target, error in answer.incomplete.items()},
     )
 
 
-def known_columns(spec: ArchiveSpec) -> dict[str, ExpectedColumn]:
+def known_columns(
+    spec: ArchiveSpec, expressions: Collection[str] = ()
+) -> dict[str, ExpectedColumn]:
     """Return what an entry says of its columns, by their name in a reply.
 
     Parameters
     ----------
     spec : ArchiveSpec
-        Units follow from the roles, and from its option ``units``, which has the last word. An
-        expression has the unit that the service gives it.
+        Units follow from the roles, and from its option ``units``, which has the last word.
+    expressions : collection of str
+        Names of computed columns, which have the unit that the service gives them.
     """
     native = spec.units["native"]
     native = "" if native in _UNNAMED_UNITS else native
@@ -227,8 +246,7 @@ def known_columns(spec: ArchiveSpec) -> dict[str, ExpectedColumn]:
     for roles in (spec.columns, *(band.get("columns", {}) for band in spec.bands.values())):
         for role, name in roles.items():
             if role in units or role in _NUMBERS:
-                is_expression = name in spec.options["expressions"]
-                unit = "" if is_expression else units.get(role, "")
+                unit = "" if name in expressions else units.get(role, "")
                 columns[bare_name(name)] = ExpectedColumn(bare_name(name), True, unit)
     for name, unit in spec.options["units"].items():
         is_number = name in columns and columns[name].is_number

@@ -21,7 +21,7 @@ from pyvo.dal import TAPService
 from pyvo.dal.tap import TAPResults
 
 from lightloom.config import ArchiveSpec
-from lightloom.errors import BadRequestError, TruncatedAnswerError
+from lightloom.errors import ArchiveSchemaError, BadRequestError, TruncatedAnswerError
 from lightloom.services.http import archive_errors, service_session
 from lightloom.services.tap_jobs import ServerJob, job_name
 from lightloom.services.tap_votable import ExpectedColumn, reply_table, upload_bytes
@@ -112,12 +112,21 @@ class Service:
             )
         return reply_table(results.resultstable, question.expected)
 
-    def hard_limit(self) -> int | None:
-        """Return the most rows that the service gives in any reply, if it says so."""
+    def check_limit(self) -> None:
+        """Refuse a ``maxrec`` above what the service gives, with which cuts would stay unseen.
+
+        Raises
+        ------
+        ArchiveSchemaError
+            If the service declares a lower limit.
+        """
         with archive_errors():
-            capability = self._service.get_tap_capability()
-        limit = capability.outputlimit
-        return None if limit is None or limit.hard is None else int(limit.hard.content)
+            limit = self._service.get_tap_capability().outputlimit
+        if limit is not None and limit.hard is not None and limit.hard.content < self._maxrec:
+            raise ArchiveSchemaError(
+                f"{self.endpoint}: the service returns at most {limit.hard.content} rows, expected"
+                f" at least options.maxrec, {self._maxrec}"
+            )
 
     def _arguments(self, question: Question) -> dict[str, Any]:
         uploads = {question.upload_name: BytesIO(question.upload)} if question.upload else None

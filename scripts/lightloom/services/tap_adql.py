@@ -99,7 +99,9 @@ class QueryWriter:
     def _column(self, name: str, home: str) -> Column:
         """Return a column: an expression of the entry, or one of a table (``home`` if not told)."""
         if name in self._options["expressions"]:
-            return Column(name, f"{self._options['expressions'][name]} AS {_quoted(name, self._options)}")
+            return Column(
+                name, f"{self._options['expressions'][name]} AS {_quoted(name, self._options)}"
+            )
         table, _, bare = name.rpartition(".")
         return Column(bare, f"{table or home}.{_quoted(bare, self._options)}")
 
@@ -200,7 +202,9 @@ class QueryWriter:
 
 def event_columns(columns: Mapping[str, Any], options: Mapping[str, Any]) -> list[Column]:
     """Return the columns of an event, of the options of the module ``heasarc``."""
-    roles = [columns[role] for role in ("object_id", "ra", "dec", "time", "value") if role in columns]
+    roles = [
+        columns[role] for role in ("object_id", "ra", "dec", "time", "value") if role in columns
+    ]
     names = dict.fromkeys([*roles, options["error_radius"]["column"], *columns["extra"]])
     return [Column(name, f"{OBJECTS}.{_quoted(name, options)}") for name in names]
 

@@ -41,7 +41,9 @@ def targets_in_circles(
     distance_arcsec : ndarray of float64
         Distance of the target from the centre [arcsec].
     """
-    known = np.isfinite(event_ra_deg) & np.isfinite(event_dec_deg) & np.isfinite(event_radius_arcsec)
+    known = (
+        np.isfinite(event_ra_deg) & np.isfinite(event_dec_deg) & np.isfinite(event_radius_arcsec)
+    )
     # Circles of similar size are searched together: the largest of them sets the cells.
     size = np.zeros(len(event_ra_deg))
     size[known] = np.ceil(np.log2(np.maximum(event_radius_arcsec[known], _SMALLEST_ARCSEC)))

@@ -64,7 +64,9 @@ def upload_bytes(table: pa.Table, units: dict[str, str]) -> bytes:
     for name, values in zip(table.column_names, table.columns, strict=True):
         array = values.to_numpy()
         # Text is sent as ``char``: not every service takes ``unicodeChar``.
-        columns[name] = np.char.encode(array.astype(str), "ascii") if array.dtype == object else array
+        columns[name] = (
+            np.char.encode(array.astype(str), "ascii") if array.dtype == object else array
+        )
     votable = Table(columns)
     for name, unit in units.items():
         votable[name].unit = u.Unit(unit)
@@ -127,10 +129,18 @@ def _check_unit(field: Field, column: ExpectedColumn) -> None:
     if not column.unit or field.unit is None:
         return
     found = str(field.unit)
-    if found != column.unit and field.unit != u.Unit(column.unit, parse_strict="silent"):
+    if found != column.unit and _unit(found) != _unit(column.unit):
         raise ArchiveSchemaError(
             f"column {column.name!r} has unit {found!r}, expected {column.unit!r}"
         )
+
+
+def _unit(text: str) -> u.UnitBase:
+    """Parse a unit: services follow several standards, whatever their VOTable's version says."""
+    unit = u.Unit(text, format="fits", parse_strict="silent")
+    if isinstance(unit, u.UnrecognizedUnit):
+        return u.Unit(text, parse_strict="silent")
+    return unit
 
 
 def _values(values: np.ma.MaskedArray, type_: pa.DataType) -> pa.Array:
