@@ -12,6 +12,7 @@ import sys
 from lightloom.catalogs.markers import marker
 from lightloom.config import load_run
 from lightloom.errors import LightloomError
+from lightloom.local_services import start_services
 from lightloom.plan import fetch_keys, load_plan, set_aside_unfinished, sync_plan
 from snakemake.exceptions import WorkflowError
 

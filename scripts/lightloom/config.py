@@ -5,7 +5,7 @@ Imported whenever the Snakefile is read and in every job, so nothing heavy may b
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -106,6 +106,27 @@ class DaskConfig:
 
 
 @dataclass(frozen=True)
+class LocalService:
+    """A service on this machine that runs as long as the run does.
+
+    Attributes
+    ----------
+    name : str
+    command : str
+        What starts it.
+    port : int
+        Where it listens.
+    environment : dict
+        Environment variables to add.
+    """
+
+    name: str
+    command: str
+    port: int
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """The section ``report``."""
 
@@ -193,6 +214,8 @@ class Run:
         Every archive of the catalogue, by name, in the order of the names.
     enabled : tuple of str
         Names of the archives to search, sorted.
+    services : tuple of LocalService
+        What the archives to search need on this machine.
     """
 
     results: Path
@@ -200,6 +223,7 @@ class Run:
     shards: ShardConfig
     archives: dict[str, ArchiveSpec]
     enabled: tuple[str, ...]
+    services: tuple[LocalService, ...]
     allow_partial: bool
     dask: DaskConfig
     report: ReportConfig
@@ -233,16 +257,28 @@ def load_run(config: Mapping[str, Any]) -> Run:
         name: ArchiveSpec(name=name, **_merge_options(catalogue[name], options.get(name, {})))
         for name in sorted(catalogue)
     }
+    enabled = tuple(name for name in sorted(options) if options[name]["enabled"])
     return Run(
         results=Path(filled["results"]),
         sample=SampleConfig.from_dict(filled["sample"]),
         shards=ShardConfig(**filled["shards"]),
         archives=archives,
-        enabled=tuple(name for name in sorted(options) if options[name]["enabled"]),
+        enabled=enabled,
+        services=tuple(_needed_services(filled["services"], enabled)),
         allow_partial=filled["allow_partial"],
         dask=DaskConfig(**filled["dask"]),
         report=ReportConfig(**filled["report"]),
     )
+
+
+def _needed_services(
+    services: Mapping[str, Any], enabled: tuple[str, ...]
+) -> Iterator[LocalService]:
+    for name, service in sorted(services.items()):
+        if service["enabled"] and not set(enabled).isdisjoint(service.get("archives", enabled)):
+            yield LocalService(
+                name, service["command"], service["port"], dict(service["environment"])
+            )
 
 
 def _canonical(value: dict[str, Any]) -> dict[str, Any]:

@@ -73,6 +73,13 @@ def _check(config: Mapping[str, Any], problems: list[Problem]) -> Found:
         for name in archives.keys() - catalogue.keys():
             nearest = did_you_mean(name, catalogue)
             yield ("archives", name), f"unknown archive{nearest} (expected: {_listed(catalogue)})"
+    if _is_sound(problems, "services"):
+        for service, options in config["services"].items():
+            for number, name in enumerate(options.get("archives", ())):
+                if name not in catalogue:
+                    nearest = did_you_mean(name, catalogue)
+                    text = f"unknown archive {name!r}{nearest} (expected: {_listed(catalogue)})"
+                    yield ("services", service, "archives", number), text
     for name, entry in catalogue.items():
         if _is_sound(problems, "catalogue", name):
             for path, text in _check_entry(entry):

@@ -233,7 +233,7 @@ def _rename(name: str, new: str) -> Callable[[Config], None]:
 
 SOURCE = ("sample", "sources", 0)
 ZTF = ("catalogue", "ztf")
-KEYS = "allow_partial, archives, catalogue, dask, report, results, sample, shards"
+KEYS = "allow_partial, archives, catalogue, dask, report, results, sample, services, shards"
 SOURCE_KEYS = (
     "dec, frame, id, kind, label, label_column, parallax, path, pmdec, pmra, ra, ref_epoch, unit"
 )
