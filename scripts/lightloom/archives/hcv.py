@@ -5,7 +5,6 @@ are a table of their own, asked for by its id. The service takes one cone at a t
 close together share one (https://catalogs.mast.stsci.edu/docs/hsc.html).
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -19,9 +18,13 @@ from lightloom.config_checks import payload_columns
 from lightloom.errors import ArchiveError, TransientArchiveError, TruncatedAnswerError
 from lightloom.motion import positions_at
 from lightloom.schema import TARGET_ROWS
+from lightloom.services.batches import batches
 from lightloom.services.cones import Cone, group_into_cones, pairs_within
 from lightloom.services.http import service_session
 from lightloom.services.mast_catalogs import query_catalog
+
+#: Columns of a summary that count what belongs to the variable.
+_FILTERS, _POINTS = "NumFilters", "NumLC"
 
 #: Roles of the columns that are no numbers with a fraction.
 _TYPES = {"object_id": pa.int64(), "band": pa.string(), "exposure_id": pa.string()}
@@ -32,12 +35,12 @@ class Hcv(Archive):
 
     def probe(self) -> None:
         session = service_session(self.spec, self.state)
-        position = self.spec.options["probe"]
-        cone = Cone(np.array([0]), position["ra"], position["dec"], self.spec.radius_arcsec / 3600)
+        place = self.spec.options["probe"]
+        cone = Cone(np.array([0]), place["ra"], place["dec"], place["radius_deg"])
         summaries = self._summaries(session, cone)
         if not summaries.num_rows:
-            raise ArchiveError(f"{self.spec.name}: found no variable at the known place {position}")
-        for found in self._magnitudes(session, summaries[self._id].to_pylist()[:1]).values():
+            raise ArchiveError(f"{self.spec.name}: found no variable at the known place {place}")
+        for found in self._magnitudes(session, summaries.slice(0, 1)).values():
             if isinstance(found, ArchiveError):
                 raise found
 
@@ -53,13 +56,17 @@ class Hcv(Archive):
 
     def answer(self, shard: pa.Table, request: Request) -> Answer:
         session = service_session(self.spec, self.state)
-        sources = self._sources(self._summaries(session, request.what), shard, request.what)
+        summaries = self._summaries(session, request.what)
+        sources = self._sources(summaries, shard, request.what)
         # The first of each target is its nearest.
         _, first = np.unique(sources["target"].to_numpy(), return_index=True)
         nearest = sources.take(pa.array(first))
-        ids = [int(text) for text in pc.unique(nearest["survey_object_id"]).to_pylist()]
-        magnitudes = self._magnitudes(session, ids)
-        parts, incomplete = [], {}
+        wanted = nearest["survey_object_id"].cast(pa.int64())
+        magnitudes = self._magnitudes(
+            session, summaries.filter(pc.is_in(summaries[self._id], wanted.combine_chunks()))
+        )
+        parts: list[pa.Table] = []
+        incomplete: dict[int, ArchiveError] = {}
         for target, text, match_arcsec in zip(*nearest.to_pydict().values(), strict=True):
             found = magnitudes[int(text)]
             if isinstance(found, ArchiveError):
@@ -87,49 +94,70 @@ class Hcv(Archive):
         name: str = self.spec.columns["object_id"]
         return name
 
+    def _url(self, table: str) -> str:
+        return f"{self.spec.endpoint.rstrip('/')}/{table}"
+
     def _summaries(self, session: Session, cone: Cone) -> pa.Table:
+        """Return the variables in a cone; ``points`` is the number of their magnitudes."""
         columns, options = self.spec.columns, self.spec.options
+        position = [columns["ra"], columns["dec"]]
         schema = pa.schema(
-            {self._id: pa.int64(), columns["ra"]: pa.float64(), columns["dec"]: pa.float64()}
+            [(self._id, pa.int64()), *((name, pa.float64()) for name in position)]
+            + [(name, pa.int64()) for name in (_FILTERS, _POINTS)]
         )
-        params = {"ra": cone.ra_deg, "dec": cone.dec_deg, "radius": cone.radius_deg}
         found = query_catalog(
             session,
-            f"{self.spec.endpoint.rstrip('/')}/{options['summary_table']}",
-            params,
+            self._url(options["summary_table"]),
+            {"ra": cone.ra_deg, "dec": cone.dec_deg, "radius": cone.radius_deg},
             schema,
             page_rows=options["page_rows"],
         )
         # A variable has a summary in every filter, all at the same place.
-        return found.group_by(schema.names, use_threads=False).aggregate([]).sort_by(self._id)
+        variables = (
+            found.group_by([self._id, *position, _FILTERS], use_threads=False)
+            .aggregate([(_POINTS, "sum"), (_POINTS, "count")])
+            .rename_columns([self._id, *position, _FILTERS, "points", "filters"])
+            .sort_by(self._id)
+        )
+        short = variables.filter(pc.less(variables["filters"], variables[_FILTERS]))
+        if options["counted"] and short.num_rows:
+            raise TruncatedAnswerError(
+                f"variable {short[self._id][0]}: found summaries in {short['filters'][0]} filters,"
+                f" expected {short[_FILTERS][0]}"
+            )
+        return variables
 
     def _sources(self, summaries: pa.Table, shard: pa.Table, cone: Cone) -> pa.Table:
         """Return the variables near each target, the nearest first."""
         columns = self.spec.columns
+        ra_deg, dec_deg = positions_at(shard, self.spec.epoch_jyear)
         target, found, match_arcsec = pairs_within(
-            *(position[cone.target] for position in positions_at(shard, self.spec.epoch_jyear)),
-            *(summaries[columns[role]].to_numpy() for role in ("ra", "dec")),
+            ra_deg[cone.target],
+            dec_deg[cone.target],
+            summaries[columns["ra"]].to_numpy(),
+            summaries[columns["dec"]].to_numpy(),
             self.spec.radius_arcsec,
         )
         ids = summaries[self._id].cast(pa.string()).take(pa.array(found))
         return pa.table([cone.target[target], ids, match_arcsec], schema=SOURCES)
 
     def _magnitudes(
-        self, session: Session, ids: list[int]
-    ) -> Mapping[int, pa.Table | ArchiveError]:
+        self, session: Session, variables: pa.Table
+    ) -> dict[int, pa.Table | ArchiveError]:
         """Return the magnitudes of variables, or why there are none, by id."""
         columns, options = self.spec.columns, self.spec.options
         types = {columns[role]: type_ for role, type_ in _TYPES.items() if role in columns}
         names = payload_columns(columns, self.spec.bands)
         schema = pa.schema([(name, types.get(name, pa.float64())) for name in names])
-        together = options["ids_per_request"]
+        points = dict(
+            zip(variables[self._id].to_pylist(), variables["points"].to_pylist(), strict=True)
+        )
         found: dict[int, pa.Table | ArchiveError] = {}
-        for first in range(0, len(ids), together):
-            asked = ids[first : first + together]
+        for asked in batches(list(points), options["ids_per_request"]):
             try:
                 rows = query_catalog(
                     session,
-                    f"{self.spec.endpoint.rstrip('/')}/{options['detail_table']}",
+                    self._url(options["detail_table"]),
                     {self._id: ",".join(map(str, asked))},
                     schema,
                     page_rows=options["page_rows"],
@@ -141,19 +169,21 @@ class Hcv(Archive):
                 continue
             for one in asked:
                 of_one = rows.filter(pc.equal(rows[self._id], one))
-                found[one] = of_one if of_one.num_rows else _no_magnitudes(one)
+                expected = points[one] if options["counted"] else 1
+                found[one] = of_one if of_one.num_rows >= expected else _cut(one, of_one, expected)
         return found
 
     def _rows(self, found: pa.Table, shard: pa.Table) -> pa.Table:
         """Return the light curves; a filter has the archive's own name if the entry names none."""
         band = found[self.spec.columns["band"]]
         bands = {name: {"name": name} for name in pc.unique(band).to_pylist()}
-        return light_curve_rows(found, shard, replace(self.spec, bands=bands | self.spec.bands))
+        spec = replace(self.spec, bands=bands | self.spec.bands)
+        return light_curve_rows(found, shard, spec).cast(TARGET_ROWS)
 
 
-def _no_magnitudes(match_id: int) -> TruncatedAnswerError:
+def _cut(match_id: int, rows: pa.Table, expected: int) -> TruncatedAnswerError:
     return TruncatedAnswerError(
-        f"variable {match_id}: found no magnitudes, expected those of which it has a summary"
+        f"variable {match_id}: found {rows.num_rows} magnitudes, expected {expected} by its summary"
     )
 
 

@@ -21,9 +21,10 @@ from requests import Session
 from lightloom.archives.base import SOURCES, Answer, Archive, Request, RequestPlan
 from lightloom.archives.measurements import constant_text, light_curve_rows
 from lightloom.catalogs.geometry import separation_arcsec
-from lightloom.errors import ArchiveError, TransientArchiveError
+from lightloom.errors import ArchiveError, ArchiveSchemaError, TransientArchiveError
 from lightloom.motion import positions_at
 from lightloom.schema import QUALITY_BAD, TARGET_ROWS
+from lightloom.services.batches import batches
 from lightloom.services.binning import bin_rows
 from lightloom.services.cones import Cone, group_into_cones, pairs_within
 from lightloom.services.fits_lightcurve import read_lightcurve_fits
@@ -68,6 +69,22 @@ class Match:
 class MastLightcurve(Archive):
     """Light curves of a mission whose files MAST has."""
 
+    def probe(self) -> None:
+        place = self.spec.options["probe"]
+        session = service_session(self.spec, self.state)
+        cone = Cone(np.array([0]), place["ra"], place["dec"], self.spec.radius_arcsec / 3600)
+        observations = self._portal(session).observations_in(cone, self._criteria)
+        by_id = {str(row["obsid"]): row for row in observations}
+        products = [one for of in self._products(session, by_id).values() for one in of]
+        if not products:
+            raise ArchiveError(f"{self.spec.name}: found no light curve at the known place {place}")
+        found = self._read(Downloads(session, self.spec), products[0])
+        unit, expected = found.schema.metadata[b"unit"].decode(), self.spec.units["native"]
+        if unit not in (expected, self.spec.options["choice"][products[0].choice]["unit"]):
+            raise ArchiveSchemaError(
+                f"{products[0].uri}: the fluxes are in {unit!r}, expected {expected!r}"
+            )
+
     def plan(self, shard: pa.Table) -> RequestPlan:
         searches = self._searches(shard, np.arange(shard.num_rows))
         with ThreadPoolExecutor(self.spec.limits["concurrent_requests"]) as pool:
@@ -88,7 +105,8 @@ class MastLightcurve(Archive):
             searches = self._searches(shard, request.targets)
             matches = [match for one in searches for match in self._matches(session, shard, one)]
         downloads = Downloads(session, self.spec)
-        parts, incomplete = [TARGET_ROWS.empty_table()], {}
+        parts = [TARGET_ROWS.empty_table()]
+        incomplete: dict[int, ArchiveError] = {}
         for match in sorted(matches, key=lambda match: (match.target, match.object_id)):
             for product in match.products:
                 try:
@@ -105,7 +123,9 @@ class MastLightcurve(Archive):
             ],
             schema=SOURCES,
         )
-        return Answer(pa.concat_tables(parts), sources, downloads.reads + session.reads, incomplete=incomplete)
+        return Answer(
+            pa.concat_tables(parts), sources, downloads.reads + session.reads, incomplete=incomplete
+        )
 
     def competing_sources(self, rows: pa.Table) -> pa.Table:
         return pa.table(
@@ -127,7 +147,7 @@ class MastLightcurve(Archive):
                     numbers[target] = int(found[1])
         searches = [
             Search(np.array(batch), [numbers[target] for target in batch])
-            for batch in _batches(sorted(numbers), n_together)
+            for batch in batches(sorted(numbers), n_together)
         ]
         placed = np.array([target for target in targets.tolist() if target not in numbers], int)
         if len(placed):
@@ -142,6 +162,22 @@ class MastLightcurve(Archive):
             searches += [Search(placed[cone.target], cone) for cone in cones]
         return searches
 
+    @property
+    def _criteria(self) -> dict[str, list[str]]:
+        """Values of the portal's columns that the mission's light curves have."""
+        options = self.spec.options
+        return {"project": [options["project"]], "dataproduct_type": options["product_types"]}
+
+    def _portal(self, session: Session) -> MastPortal:
+        limits = self.spec.limits
+        return MastPortal(
+            session,
+            self.spec.endpoint,
+            page_rows=self.spec.options["page_rows"],
+            poll_s=limits["poll_s"],
+            timeout_s=limits["timeout_s"],
+        )
+
     def _matches_or_none(self, shard: pa.Table, search: Search) -> list[Match] | None:
         try:
             return self._matches(service_session(self.spec, self.state), shard, search)
@@ -151,20 +187,13 @@ class MastLightcurve(Archive):
 
     def _matches(self, session: Session, shard: pa.Table, search: Search) -> list[Match]:
         """Return the objects of targets with the files to take of them."""
-        options, limits = self.spec.options, self.spec.limits
-        portal = MastPortal(
-            session,
-            self.spec.endpoint,
-            page_rows=options["page_rows"],
-            poll_s=limits["poll_s"],
-            timeout_s=limits["timeout_s"],
-        )
-        criteria = {"project": [options["project"]], "dataproduct_type": options["product_types"]}
+        options = self.spec.options
+        portal = self._portal(session)
         if isinstance(search.where, Cone):
-            observations = portal.observations_in(search.where, criteria)
+            observations = portal.observations_in(search.where, self._criteria)
         else:
             names = [form.format(n) for n in search.where for form in options["target_names"]]
-            observations = portal.observations_of(names, criteria)
+            observations = portal.observations_of(names, self._criteria)
         observations.sort(key=lambda row: str(row["obsid"]))
         nearest: dict[tuple[int, str], float] = {}
         of_targets: dict[str, Row] = {}
@@ -172,7 +201,7 @@ class MastLightcurve(Archive):
             of_targets[str(observation["obsid"])] = observation
             key = (target, object_id_of(observation, options))
             nearest[key] = min(nearest.get(key, np.inf), match_arcsec)
-        products = self._products(portal, of_targets)
+        products = self._products(session, of_targets)
         return [
             Match(target, object_id, match_arcsec, tuple(products.get(object_id, ())))
             for (target, object_id), match_arcsec in sorted(nearest.items())
@@ -203,11 +232,9 @@ class MastLightcurve(Archive):
         for one, of_one, distance in zip(target, found, match_arcsec, strict=True):
             yield int(search.target[one]), observations[of_one], float(distance)
 
-    def _products(
-        self, portal: MastPortal, observations: dict[str, Row]
-    ) -> dict[str, list[Product]]:
+    def _products(self, session: Session, observations: dict[str, Row]) -> dict[str, list[Product]]:
         """Return the files to take, by the object that they are of."""
-        options = self.spec.options
+        portal, options = self._portal(session), self.spec.options
         authors = {choice["author"] for choice in options["choice"]}
         left_out = Counter(
             row["provenance_name"]
@@ -217,7 +244,7 @@ class MastLightcurve(Archive):
         asked = [id_ for id_, row in observations.items() if row["provenance_name"] in authors]
         rows = [
             row
-            for batch in _batches(asked, self.spec.limits["objects_per_query"])
+            for batch in batches(asked, self.spec.limits["objects_per_query"])
             for row in portal.products_of(batch)
         ]
         chosen, worse = choose_products(observations.values(), rows, options)
@@ -229,10 +256,7 @@ class MastLightcurve(Archive):
             by_object[product.object_id].append(product)
         return by_object
 
-    def _rows(
-        self, shard: pa.Table, match: Match, product: Product, downloads: Downloads
-    ) -> pa.Table:
-        """Return the light curve in a file."""
+    def _read(self, downloads: Downloads, product: Product) -> pa.Table:
         choice = self.spec.options["choice"][product.choice]
 
         def read(content: bytes) -> pa.Table:
@@ -240,8 +264,16 @@ class MastLightcurve(Archive):
                 content, columns=choice["columns"], unit=choice["unit"], name=product.uri
             )
 
-        found = downloads.read(product.uri, read)
+        return downloads.read(product.uri, read)
+
+    def _rows(
+        self, shard: pa.Table, match: Match, product: Product, downloads: Downloads
+    ) -> pa.Table:
+        """Return the light curve in a file."""
+        choice = self.spec.options["choice"][product.choice]
+        found = self._read(downloads, product)
         unit = found.schema.metadata[b"unit"].decode()
+        bin_s = self.spec.options["bin_s"]
         constants = {
             "target": match.target,
             "match_arcsec": match.match_arcsec,
@@ -251,33 +283,24 @@ class MastLightcurve(Archive):
         }
         for name, value in constants.items():
             found = found.append_column(name, pa.repeat(pa.scalar(value), found.num_rows))
-        bands = {
-            code: band
-            for code, band in self.spec.bands.items()
-            if band["columns"]["value"] in choice["columns"]
-        }
-        # A file says itself what unit it has, and need not have all the bands.
-        spec = replace(self.spec, bands=bands, units={"native": unit, "mag_system": "none"})
-        rows = light_curve_rows(found, shard, spec)
-        rows = _without_instant_bad(rows)
-        bin_s = self.spec.options["bin_s"]
-        if bin_s is None:
-            return rows.cast(TARGET_ROWS)
-        names = [band["name"] for band in bands.values()]
-        return pa.concat_tables(
-            [bin_rows(rows.filter(pc.equal(rows["band"], name)), bin_s) for name in names]
-        )
+        parts = [TARGET_ROWS.empty_table()]
+        for code, band in self.spec.bands.items():
+            # A file need not have all the bands, and says itself what unit they have.
+            if band["columns"]["value"] in choice["columns"]:
+                units = {"native": unit, "mag_system": "none"}
+                spec = replace(self.spec, bands={code: band}, units=units)
+                rows = _without_instant_bad(light_curve_rows(found, shard, spec))
+                parts.append(rows if bin_s is None else bin_rows(rows, bin_s))
+        return pa.concat_tables(parts)
 
 
 def _without_instant_bad(rows: pa.Table) -> pa.Table:
     """Call a measurement bad that no time is known of: files hold padding of this kind."""
-    quality = pc.if_else(rows["time_mjd"].is_valid(), rows["quality"], pa.scalar(QUALITY_BAD, pa.int8()))
-    return rows.set_column(rows.schema.get_field_index("quality"), "quality", quality)
-
-
-def _batches(items: Sequence, size: int) -> Iterator[Sequence]:
-    for first in range(0, len(items), size):
-        yield items[first : first + size]
+    quality = pc.if_else(
+        rows["time_mjd"].is_valid(), rows["quality"], pa.scalar(QUALITY_BAD, pa.int8())
+    )
+    index = rows.schema.get_field_index("quality")
+    return rows.set_column(index, "quality", quality).cast(TARGET_ROWS)
 
 
 def _requests(matches: Iterable[Match]) -> Iterator[Request]:

@@ -60,9 +60,7 @@ def bin_rows(rows: pa.Table, bin_s: float) -> pa.Table:
         "native_err": binned_error,
         "flux_err_mjy": binned_error * scale[first],
         "exposure_s": np.add.reduceat(_numbers(rows, "exposure_s"), first),
-        "flags_native": np.bitwise_or.reduceat(
-            rows["flags_native"].fill_null(0).to_numpy(), first
-        ),
+        "flags_native": np.bitwise_or.reduceat(rows["flags_native"].fill_null(0).to_numpy(), first),
         "quality": np.maximum.reduceat(rows["quality"].to_numpy(), first),
     }
     binned = rows.take(pa.array(first))
@@ -75,7 +73,9 @@ def bin_rows(rows: pa.Table, bin_s: float) -> pa.Table:
         for text, points in zip(binned["native_columns"].to_pylist(), count, strict=True)
     ]
     index = TARGET_ROWS.get_field_index("native_columns")
-    return binned.set_column(index, TARGET_ROWS.field("native_columns"), pa.array(counted, pa.string()))
+    return binned.set_column(
+        index, TARGET_ROWS.field("native_columns"), pa.array(counted, pa.string())
+    )
 
 
 def _numbers(rows: pa.Table, name: str) -> FloatArray:

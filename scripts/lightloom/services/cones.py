@@ -1,4 +1,4 @@
-"""Targets close together, asked for with one cone: for services that take one position at a time."""
+"""Targets close together share a cone: for services that take one position at a time."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,9 @@ from lightloom.catalogs.geometry import cells_at, separation_arcsec
 
 #: Order of the cells along whose curve targets are sorted; far finer than any cone.
 _SORT_ORDER = 20
+
+#: Factor of a cone's radius, so that rounding at the service loses nothing.
+_MARGIN = 1 + 1e-9
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -61,7 +64,7 @@ def group_into_cones(
     """
     cells = cells_at(ra_deg, dec_deg, _SORT_ORDER)
     waiting = np.argsort(cells, kind="stable")
-    reach_arcsec = largest_radius_deg * 3600 - radius_arcsec
+    reach_arcsec = largest_radius_deg * 3600 / _MARGIN - radius_arcsec
     cones = []
     while len(waiting):
         # Neighbours on the curve are neighbours on the sky, as a rule: only these are looked at.
@@ -70,8 +73,7 @@ def group_into_cones(
         inside = distance <= max(reach_arcsec, 0.0)
         inside[0] = True
         members = np.sort(near[inside])
-        # A little more than needed, so that rounding at the service loses nothing.
-        radius_deg = (distance[inside].max() + radius_arcsec) / 3600 * (1 + 1e-9)
+        radius_deg = (distance[inside].max() + radius_arcsec) / 3600 * _MARGIN
         cones.append(Cone(members, float(ra_deg[first]), float(dec_deg[first]), float(radius_deg)))
         waiting = np.concatenate([near[~inside], waiting[most_targets:]])
     return cones

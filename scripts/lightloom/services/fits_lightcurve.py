@@ -162,11 +162,11 @@ def _time_mjd(header: fits.Header, time: FloatArray, name: str) -> FloatArray:
     return time * _DAYS_PER_UNIT[header["TIMEUNIT"]] + origin_mjd
 
 
-def _unit(
-    hdu: fits.BinTableHDU, published: list[str], unit: str | None, name: str
-) -> str:
+def _unit(hdu: fits.BinTableHDU, published: list[str], unit: str | None, name: str) -> str:
     stated = {column: hdu.columns[column].unit for column in published}
-    native = {_UNITS.get(str(text).replace(" ", "").lower(), text) or unit for text in stated.values()}
+    native = {
+        _UNITS.get(str(text).replace(" ", "").lower(), text) or unit for text in stated.values()
+    }
     found = native.pop() if len(native) == 1 else None
     if found is None or found not in {*_UNITS.values(), unit}:
         raise ArchiveSchemaError(

@@ -80,9 +80,7 @@ class MastPortal:
         params = {"obsid": ",".join(sorted(obsids))}
         return self._rows("Mast.Caom.Products", params, _PRODUCT_COLUMNS)
 
-    def _rows(
-        self, service: str, params: Mapping[str, Any], columns: Sequence[str]
-    ) -> list[Row]:
+    def _rows(self, service: str, params: Mapping[str, Any], columns: Sequence[str]) -> list[Row]:
         rows: list[Row] = []
         page, pages = 0, 1
         while page < pages:

@@ -208,7 +208,7 @@ class Downloads:
             try:
                 return reader(content())
             except ArchiveError as error:
-                _log.warning("%s: %s", uri, error)
+                _log.info("%s: %s", uri, error)
                 errors.append(error)
         passing = [error for error in errors if isinstance(error, TransientArchiveError)]
         raise (passing or errors[::-1])[0]
