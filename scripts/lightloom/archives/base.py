@@ -55,8 +55,8 @@ class Answer:
     sources : pyarrow.Table
         ``SOURCES``: the survey objects matched, also those without a light curve.
     incomplete : mapping of int to ArchiveError
-        Targets of whose light curve a part cannot be had, and why. They keep the rows that are
-        here; one that has none has failed.
+        Targets some of whose rows could not be had, and why. They keep what is here, end as
+        ``truncated`` and are asked for again.
     """
 
     rows: pa.Table
