@@ -56,6 +56,32 @@ def read_bytes(path: str, storage_options: Mapping[str, Any]) -> bytes | None:
     return _transported(path, read)
 
 
+def file_version(path: str, storage_options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what the store tells of a file that differs once its content does, JSON-able.
+
+    Returns
+    -------
+    dict or None
+        Such as its size and ETag, perhaps nothing; None if the file does not exist.
+    """
+
+    def version() -> dict[str, Any] | None:
+        file_system, inner = url_to_fs(path, **storage_options)
+        file_system.invalidate_cache()
+        try:
+            found = file_system.info(inner)
+        except FileNotFoundError as error:
+            # fsspec says so as well if a server that answers nothing could not be asked.
+            if isinstance(error.__cause__, ClientError) and error.__cause__ is not None:
+                raise
+            return None
+        return {name: str(found[name]) for name in _VERSION if name in found and name != "size"} | {
+            name: found[name] for name in ("size",) if isinstance(found.get(name), int)
+        }
+
+    return _transported(path, version)
+
+
 def names_in(folder: str, storage_options: Mapping[str, Any]) -> list[str]:
     """Return the names of a folder's entries, sorted.
 
