@@ -56,28 +56,21 @@ def read_bytes(path: str, storage_options: Mapping[str, Any]) -> bytes | None:
     return _transported(path, read)
 
 
-def file_version(path: str, storage_options: Mapping[str, Any]) -> dict[str, Any] | None:
+def file_version(path: str, storage_options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the store tells of a file that differs once its content does, JSON-able.
 
     Returns
     -------
-    dict or None
-        Such as its size and ETag, perhaps nothing; None if the file does not exist.
+    dict
+        Such as its size and ETag, perhaps nothing.
     """
 
-    def version() -> dict[str, Any] | None:
+    def version() -> dict[str, Any]:
         file_system, inner = url_to_fs(path, **storage_options)
         file_system.invalidate_cache()
-        try:
-            found = file_system.info(inner)
-        except FileNotFoundError as error:
-            # fsspec says so as well if a server that answers nothing could not be asked.
-            if isinstance(error.__cause__, ClientError) and error.__cause__ is not None:
-                raise
-            return None
-        return {name: str(found[name]) for name in _VERSION if name in found and name != "size"} | {
-            name: found[name] for name in ("size",) if isinstance(found.get(name), int)
-        }
+        found = file_system.info(inner)
+        told = {name: found[name] for name in _VERSION if found.get(name) is not None}
+        return {name: value if name == "size" else str(value) for name, value in told.items()}
 
     return _transported(path, version)
 

@@ -46,7 +46,7 @@ def update_copy(url: str, storage_options: Mapping[str, Any], folder: Path) -> C
     Raises
     ------
     SampleError
-        If the file does not exist, or cannot be had and there is no copy.
+        If the file cannot be had and there is no copy.
     """
     place = folder / hashlib.sha256(url.encode()).hexdigest()[:16]
     file = place / (PurePosixPath(urlsplit(url).path).name or "table")
@@ -65,7 +65,7 @@ def update_copy(url: str, storage_options: Mapping[str, Any], folder: Path) -> C
             ) from None
         _log.warning("%s; the copy that was fetched before is used", error)
         return Copy(file, known["sha256"])
-    if version is None or content is None:
+    if content is None:
         raise SampleError(f"{url}: no such file, expected a table of targets")
     if len(content) != version.get("size", len(content)):
         raise SampleError(
