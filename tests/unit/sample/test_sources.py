@@ -45,7 +45,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.asked.append("HEAD")
         super().do_HEAD()
 
-    def copyfile(self, source, outputfile) -> None:  # noqa: ANN001
+    def copyfile(self, source, outputfile) -> None:
         content = source.read()
         outputfile.write(content[: len(content) - self.cut_bytes])
 
