@@ -35,7 +35,7 @@ from lightloom.archives.base import Answer, Archive, Request, RequestPlan
 from lightloom.cluster import dask_client
 from lightloom.config import ArchiveSpec, DaskConfig
 from lightloom.errors import ArchiveError, TransientArchiveError
-from lightloom.plan import unfinished_path
+from lightloom.plan import service_path, unfinished_path
 from lightloom.reads import Reads
 from lightloom.schema import FINAL_STATES, LIGHTCURVE, TARGET_ROWS, conform
 from lightloom.storage import ParquetSink, sha256_file, write_json
@@ -304,7 +304,7 @@ def fetch_shard(
     """
     started = time.monotonic()
     shard = pq.read_table(shard_path)
-    archive = get_archive(spec)
+    archive = get_archive(spec, service_path(part_path))
     kept = _Kept(part_path)
     outcome = kept.outcome(key) or Outcome.pending(shard.num_rows)
     pending = outcome.reopen()

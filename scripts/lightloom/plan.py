@@ -179,6 +179,11 @@ def unfinished_path(part: Path, suffix: str) -> Path:
     return part.with_name(f".{part.stem}.unfinished{suffix}")
 
 
+def service_path(part: Path) -> Path:
+    """Path of the folder that the jobs of an archive share; readers of the parts skip it."""
+    return part.parent / ".service"
+
+
 def set_aside_unfinished(
     plan: Plan, keys: dict[str, dict[str, dict[str, str]]], *, thorough: bool
 ) -> None:

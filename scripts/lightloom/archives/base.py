@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,10 +62,35 @@ class Answer:
 
 
 class Archive(ABC):
-    """An archive of light curves; instances travel to the Dask workers."""
+    """An archive of light curves; instances travel to the Dask workers.
 
-    def __init__(self, spec: ArchiveSpec) -> None:
+    Parameters
+    ----------
+    spec : ArchiveSpec
+        The archive's catalogue entry.
+    state : Path
+        Folder shared by all jobs and workers of the archive, for what they have to know of each
+        other: the governor of a service, its last probe, jobs that run on its side. It need not
+        exist.
+    """
+
+    def __init__(self, spec: ArchiveSpec, state: Path) -> None:
         self.spec = spec
+        self.state = state
+
+    def probe(self) -> None:  # noqa: B027 (most archives check what they open)
+        """Ask a service for something known, and compare it with the catalogue entry.
+
+        Called before the first shard is searched (see `lightloom.services.probe`). A Parquet
+        catalogue has nothing to probe: its columns are checked whenever it is opened.
+
+        Raises
+        ------
+        ArchiveSchemaError
+            If columns, types or units are not those of the entry; the message names the column.
+        TransientArchiveError
+            If the service does not answer.
+        """
 
     @abstractmethod
     def plan(self, shard: pa.Table) -> RequestPlan:

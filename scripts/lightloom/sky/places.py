@@ -28,6 +28,17 @@ from lightloom.sky.ztf import stored_position
 #: Radii that the searches use; the neighbours at the rim are placed by them.
 RADIUS_ARCSEC = {"gaia": 1.0, "neowise": 2.5, "panstarrs": 1.0, "unwise": 2.5, "ztf": 1.5}
 
+#: The same for the services that find objects by position; events have their own radii.
+SERVICE_RADIUS_ARCSEC = {
+    "hcv": 1.0,
+    "k2": 3.0,
+    "kepler": 3.0,
+    "nsc": 1.0,
+    "rubin": 1.0,
+    "tess": 3.0,
+    "xmm": 5.0,
+}
+
 
 @dataclass(frozen=True)
 class Place:
@@ -95,6 +106,8 @@ def awkward_places(seed: int) -> Iterator[Place]:
     yield from _kinds_of_light_curves(seed)
     yield from _detections_across_borders()
     yield from _holes_in_light_curves()
+    yield from _service_radius()
+    yield from _service_pairs()
 
 
 def _target(name: str, ra_deg: float, dec_deg: float, label: str) -> Target:
@@ -118,7 +131,12 @@ def _single(
 
 def _poles() -> Iterator[Place]:
     across = Source(
-        name="pole-north", ra_deg=200.0, dec_deg=90.0 - 0.2 / 3600.0, scatter_arcsec=0.0
+        name="pole-north",
+        ra_deg=200.0,
+        dec_deg=90.0 - 0.2 / 3600.0,
+        scatter_arcsec=0.0,
+        in_tess=True,
+        in_xmm=True,
     )
     near = _target(
         "pole-north", 20.0, 90.0 - 1.2 / 3600.0, "the source is on the other side of the pole"
@@ -130,13 +148,16 @@ def _poles() -> Iterator[Place]:
         "the source is on the other side of the pole",
         (20.0, -90.0 + 0.5 / 3600.0),
         (200.0, -90.0 + 0.5 / 3600.0),
+        in_tess=True,
+        in_xmm=True,
     )
 
 
 def _right_ascension_zero() -> Iterator[Place]:
     label = "target and source on different sides of right ascension zero"
-    yield _single("ra-zero-east", label, (0.0001, 12.0), (359.9999, 12.0))
-    yield _single("ra-zero-west", label, (359.9999, 14.0), (0.0001, 14.0))
+    looked_at = {f"in_{name}": True for name in SERVICE_RADIUS_ARCSEC}
+    yield _single("ra-zero-east", label, (0.0001, 12.0), (359.9999, 12.0), **looked_at)
+    yield _single("ra-zero-west", label, (359.9999, 14.0), (0.0001, 14.0), **looked_at)
     yield _single("ra-zero-exact", "at right ascension zero", (0.0, 16.0), (0.0001, 16.0))
     yield _single("ra-360-exact", "at right ascension 360", (360.0, 18.0), (359.9999, 18.0))
 
@@ -180,7 +201,7 @@ def _healpix_borders() -> Iterator[Place]:
 
 def _seen_by(*archives: str) -> dict[str, Any]:
     """Return the attributes of a source that only some surveys see."""
-    return {f"in_{name}": name in archives for name in RADIUS_ARCSEC}
+    return {f"in_{name}": name in archives for name in (*RADIUS_ARCSEC, *SERVICE_RADIUS_ARCSEC)}
 
 
 def _search_radius() -> Iterator[Place]:
@@ -220,6 +241,65 @@ def _search_radius() -> Iterator[Place]:
             for target in (first, second)
         ),
     )
+
+
+def _service_radius() -> Iterator[Place]:
+    """Put sources just inside and just outside the radius of each service."""
+    for number, (name, sign) in enumerate((("inside", -1.0), ("outside", 1.0))):
+        label = f"sources 0.01 arcsec {name} the search radius of the services"
+        target_deg = (26.0 + 3.0 * number, -3.0)
+        sources = []
+        for angle, (archive, radius_arcsec) in enumerate(SERVICE_RADIUS_ARCSEC.items()):
+            position_deg = shift(*target_deg, 50.0 * angle, radius_arcsec + sign * 0.01)
+            sources.append(
+                Source(
+                    name=f"service-radius-{name}-{archive}",
+                    ra_deg=position_deg[0],
+                    dec_deg=position_deg[1],
+                    scatter_arcsec=0.0,
+                    **_seen_by(archive),
+                )
+            )
+        target = _target(f"service-radius-{name}", *target_deg, label)
+        yield Place((target,), tuple(sources), has_field_stars=False)
+
+
+def _service_pairs() -> Iterator[Place]:
+    """Put two objects of the same service within its radius."""
+    pairs = {
+        "two-objects": ("two objects of each service", tuple(SERVICE_RADIUS_ARCSEC)),
+        "nsc-split": ("two NSC objects that no exposure has together", ("nsc",)),
+        "rubin-duplicate": ("a Rubin object and its duplicate", ("rubin",)),
+    }
+    for number, (name, (label, archives)) in enumerate(pairs.items()):
+        target = _target(name, 26.0 + 1.3 * number, -4.0, label)
+        sources = tuple(
+            Source(
+                name=f"{name}-{side}",
+                ra_deg=position[0],
+                dec_deg=position[1],
+                scatter_arcsec=0.01,
+                **_seen_by(*archives),
+            )
+            for side, position in (
+                ("near", shift(target.ra_deg, target.dec_deg, 0.0, 0.4)),
+                ("far", shift(target.ra_deg, target.dec_deg, 200.0, 0.6)),
+            )
+        )
+        yield Place((target,), sources, has_field_stars=False)
+    lone = _target("rubin-not-primary", 26.4, -3.4, "a Rubin object that is not primary")
+    faint = _target("rubin-faint", 26.8, -3.4, "Rubin fluxes scatter around zero")
+    for target, mag in ((lone, 20.0), (faint, 27.5)):
+        source = Source(
+            name=target.objectid.removeprefix("awkward-"),
+            ra_deg=target.ra_deg,
+            dec_deg=target.dec_deg,
+            g_mag=mag,
+            r_mag=mag,
+            i_mag=mag,
+            **_seen_by("rubin"),
+        )
+        yield Place((target,), (source,), has_field_stars=False)
 
 
 def _crowds(seed: int) -> Iterator[Place]:
