@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from lightloom.carry import keep_earlier
 from lightloom.config import Run
 from lightloom.plan import Plan, Shard, fingerprint, load_plan, plan_path, shard_path
 from lightloom.sample.read import read_sample
@@ -58,6 +59,9 @@ def build_sample(run: Run, tables: FoundTables, *, dry_run: bool) -> Plan:
         shard = Shard(leaf.name, rows.num_rows, content_hash(rows))
         path = shard_path(run.results, leaf.name)
         # Compared by content, so that a library that writes other bytes re-fetches nothing.
+        if earlier.get(leaf.name) != shard:
+            known = leaf.name in earlier
+            keep_earlier(run.results, leaf.name, None if known else shard.content_hash)
         if earlier.get(leaf.name) != shard or not path.exists():
             write_table(path, rows, SHARD)
         shards[leaf.name] = shard
