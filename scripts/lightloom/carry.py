@@ -135,9 +135,9 @@ def carry(shard: pa.Table, part: Path, key: Mapping[str, str]) -> Carried:
         taken = {}
         for place, text in enumerate(status.get("target_hash", ())):
             target = wanted.get(text)
-            if target is not None and target not in found:
-                if status["state"][place] in FINAL_STATES:
-                    taken[target] = {name: status[name][place] for name in _OUTCOME}
+            is_final = status["state"][place] in FINAL_STATES
+            if target is not None and target not in found and is_final:
+                taken[target] = {name: status[name][place] for name in _OUTCOME}
         if taken:
             found |= taken
             streams.append(_stream(rows, objectids, sorted(taken)))
