@@ -162,10 +162,10 @@ class Governor:
         Raises
         ------
         TransientArchiveError
-            At once, if the archive is to be left alone for longer than ``longest_wait_s`` or the
-            circuit breaker is open; the message says until when.
+            At once, if the circuit breaker is open; the message says until when.
         ArchiveDownError
-            If it has been probed in vain so often that waiting is no use for this job.
+            At once, if the archive asks to be left alone for longer than all attempts at a request
+            may wait, or was probed in vain as often as a request is attempted.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         name = uuid.uuid4().hex
@@ -219,8 +219,8 @@ class Governor:
         if state.opened and state.opened.until_s > now_s:
             raise self._refusal(state, state.opened, now_s)
         quiet_s = state.quiet.until_s - now_s
-        if quiet_s > self._limits["longest_wait_s"]:
-            raise TransientArchiveError(
+        if quiet_s > self._limits["attempts"] * self._limits["longest_wait_s"]:
+            raise ArchiveDownError(
                 f"the archive asks to be left alone until {_utc(state.quiet.until_s)}",
                 retry_after_s=quiet_s,
             )

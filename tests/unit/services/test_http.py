@@ -16,7 +16,6 @@ import pytest
 import requests
 from pyvo.dal import TAPService
 from pyvo.dal.exceptions import DALFormatError, DALQueryError
-from small_server import SmallServer, answer, running_server, service_spec
 
 from lightloom.errors import (
     ArchiveError,
@@ -32,6 +31,7 @@ from lightloom.services.http import (
     classify,
     service_session,
 )
+from small_server import SmallServer, answer, running_server, service_spec
 
 Route = Callable[[BaseHTTPRequestHandler], None]
 
@@ -345,3 +345,14 @@ def test_classes_of_errors_of_libraries() -> None:
 def test_a_mistake_in_the_code_is_no_fault_of_the_archive() -> None:
     with pytest.raises(KeyError, match="ra"), archive_errors():
         raise KeyError("ra")
+
+
+def test_a_mistake_in_the_handling_of_a_fault_is_none_of_the_archive() -> None:
+    def handle() -> None:
+        try:
+            raise TransientArchiveError("down")
+        except TransientArchiveError:
+            {}["dec"]
+
+    with pytest.raises(KeyError, match="dec"), archive_errors():
+        handle()
