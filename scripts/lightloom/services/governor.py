@@ -33,6 +33,9 @@ MARGIN_S = 0.05
 #: A request has reached the archive at the latest so long after it was admitted [s].
 ARRIVAL_S = 2.0
 
+#: A slot is freed so long after an answer was read, for the archive to see its end as well [s].
+LINGER_S = 0.05
+
 #: First wait after a failure; it doubles with every further one [s].
 FIRST_WAIT_S = 0.5
 
@@ -190,13 +193,14 @@ class Governor:
             for number in numbers:
                 lock = FileLock(self._folder / f"slot-{number:03d}.lock", fallback_to_soft=False)
                 try:
-                    lock.acquire(blocking=False)
+                    held = lock.acquire(blocking=False)
                 except Timeout:
                     continue
-                try:
-                    yield
-                finally:
-                    lock.release()
+                with held:
+                    try:
+                        yield
+                    finally:
+                        time.sleep(LINGER_S)
                 return
             time.sleep(random.uniform(0.5, 1.0) * pause_s)
             pause_s = min(1.5 * pause_s, longest_s)
