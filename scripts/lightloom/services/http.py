@@ -253,6 +253,8 @@ class _GovernedAdapter(HTTPAdapter):
             preload_content=False,
             decode_content=False,
             request_method=response.request.method,
+            # The session takes its cookies from there.
+            original_response=raw._original_response,
         )
         # Libraries read as much of an answer as they need, and close none.
         weakref.finalize(response.raw, body.close)

@@ -238,6 +238,14 @@ def test_slot_is_held_until_the_body_is_read(server: SmallServer, tmp_path: Path
     assert [len(response.content) for response in responses] == [100_000] * 4
 
 
+def test_cookies_are_sent_back(server: SmallServer, session: ServiceSession) -> None:
+    """Services behind several machines tell by them which one knows a job."""
+    server.routes["/"] = answer(Set_Cookie="node=7")
+    session.get(f"{server.url}/")
+    session.get(f"{server.url}/")
+    assert [seen.headers.get("Cookie") for seen in server.seen] == [None, "node=7"]
+
+
 def token_spec(url: str, path: Path, mode: int = 0o600) -> Any:
     path.write_text("s3cret\n")
     path.chmod(mode)
