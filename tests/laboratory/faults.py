@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
+from types import UnionType
 from typing import Any, Protocol, get_origin
 
 #: What a rule may do.
@@ -28,23 +29,15 @@ ACTIONS = frozenset(
     }
 )
 
-#: What JSON may give for the fields of a rule, by their type.
-KINDS: dict[Any, tuple[type, ...]] = {
-    str: (str,),
-    bool: (bool,),
-    int: (int,),
-    float: (int, float),
-    tuple: (tuple,),
-    dict: (dict,),
-}
-JSON_NAMES = {
-    str: "a string",
-    bool: "true or false",
-    int: "an integer",
-    float: "a number",
-    tuple: "an array",
-    dict: "an object",
-    type(None): "null",
+#: What JSON may give for the fields of a rule, by their type, and how to call it.
+KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
+    str: ((str,), "a string"),
+    bool: ((bool,), "true or false"),
+    int: ((int,), "an integer"),
+    float: ((int, float), "a number"),
+    tuple: ((tuple,), "an array"),
+    dict: ((dict,), "an object"),
+    UnionType: ((int, float, type(None)), "a number or null"),
 }
 
 
@@ -147,10 +140,12 @@ class Rule:
         values: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in document.items()
         }
+        if isinstance(values.get("target"), str):
+            values["target"] = (values["target"],)
         for entry in fields(cls):
-            kinds = KINDS.get(get_origin(entry.type) or entry.type, (int, float, type(None)))
+            kinds, wanted = KINDS[get_origin(entry.type) or entry.type]
             if entry.name in values and type(values[entry.name]) not in kinds:
-                raise FaultScriptError(f"rule {document}: {entry.name} must be {_names(kinds)}")
+                raise FaultScriptError(f"rule {document}: {entry.name} must be {wanted}")
         if values["action"] == "job_seconds" and "seconds" not in values:
             raise FaultScriptError(f"rule {document}: job_seconds needs seconds")
         try:
@@ -240,10 +235,6 @@ class FaultScript:
         text = f"{rule.seed}\n{self._repeated[key]}\n{asked.fingerprint}"
         digest = hashlib.sha256(text.encode()).digest()
         return int.from_bytes(digest[:8], "big") / 2**64 < rule.probability
-
-
-def _names(kinds: tuple[type, ...]) -> str:
-    return " or ".join(JSON_NAMES[kind] for kind in kinds)
 
 
 def _positions(targets: list[str]) -> list[tuple[float, float]]:

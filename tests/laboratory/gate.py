@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from urllib.parse import parse_qsl
 
@@ -72,6 +72,7 @@ class Gate:
             name, scope["method"], scope["path"].removeprefix(f"/{name}"), Headers(scope=scope)
         )
         wire = Sender(send, self._wires, scope)
+        wire.ended = lambda: self._log.add(_record(exchange, wire, start_s, time.time()))
         try:
             await self._read(service, exchange, scope, receive)
             exchange.rule = self._script.choose(exchange)
@@ -81,7 +82,7 @@ class Gate:
             # The client has gone while it sent its request; the log shows status 0.
             return
         finally:
-            self._log.add(_record(exchange, wire, start_s, time.time()))
+            wire.end()
 
     async def _read(
         self, service: Service, exchange: Exchange, scope: Scope, receive: Receive
@@ -136,6 +137,7 @@ class Sender:
         self._wires = wires
         self._scope = scope
         self._length = 0
+        self.ended: Callable[[], None] | None = None
         self.rule: Rule | None = None
         self.status = 0
         self.bytes_sent = 0
@@ -163,6 +165,17 @@ class Sender:
             return
         self.bytes_sent += len(body)
         await self._send({**message, "body": body})
+        if not message.get("more_body"):
+            self.end()
+
+    def end(self) -> None:
+        """Report, once, that no more will be sent.
+
+        Before the client can know: who has read a reply finds it in the log.
+        """
+        if self.ended is not None:
+            self.ended()
+            self.ended = None
 
     async def _send_slowly(self, body: bytes, bytes_per_s: float) -> None:
         for begin in range(0, len(body), SLOW_PIECE):
@@ -173,10 +186,12 @@ class Sender:
 
     async def close(self) -> None:
         """Close the connection after what has been sent."""
+        self.end()
         await self._wires.close(self._scope["client"])
 
     async def reset(self) -> None:
         """Break the connection with a TCP reset."""
+        self.end()
         await self._wires.reset(self._scope["client"])
 
 
