@@ -93,7 +93,8 @@ def text_error(message: str, status: int = 400) -> Response:
 
 
 def json_error(message: str, status: int = 400) -> Response:
-    """Return a message as the portal of MAST does."""
+    """Return a message as the portal of MAST does: a bad request is an answered one."""
+    status = 200 if status == 400 else status
     document = {"status": "ERROR", "msg": message, "data": [], "fields": []}
     return Response(json.dumps(document), status, media_type="application/json")
 

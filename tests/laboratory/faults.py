@@ -53,6 +53,9 @@ class Asked(Protocol):
     def fingerprint(self) -> str:
         """What is asked, the same in every run."""
 
+    def is_near(self, ra_deg: float, dec_deg: float, radius_arcsec: float) -> bool:
+        """Whether a position is asked for."""
+
 
 class FaultScriptError(ValueError):
     """A rule is not written as it must be; the message names the rule and the key."""
@@ -89,7 +92,7 @@ class Rule:
     fraction, after_bytes : float, int
         Share of the rows (`overflow`) or of the body (`cut`) that is sent.
     message : str
-        Of `votable_error` and `html`.
+        Of `status`, `votable_error` (the service's own error document) and `html`.
     rename, retype, units : dict
         Of `wrong_columns`: by column the new name, Arrow type or unit.
     drop : tuple of str
@@ -169,13 +172,7 @@ class Rule:
             return True
         if not set(self.target).isdisjoint(asked.targets):
             return True
-        if not self.position:
-            return False
-        ra0_deg, dec0_deg, radius_arcsec = self.position
-        return any(
-            _separation_deg(ra_deg, dec_deg, ra0_deg, dec0_deg) * 3600 <= radius_arcsec
-            for ra_deg, dec_deg in _positions(asked.targets)
-        )
+        return bool(self.position) and asked.is_near(*self.position)
 
 
 class FaultScript:
@@ -235,24 +232,3 @@ class FaultScript:
         text = f"{rule.seed}\n{self._repeated[key]}\n{asked.fingerprint}"
         digest = hashlib.sha256(text.encode()).digest()
         return int.from_bytes(digest[:8], "big") / 2**64 < rule.probability
-
-
-def _positions(targets: list[str]) -> list[tuple[float, float]]:
-    found = []
-    for target in targets:
-        parts = target.split()
-        if len(parts) == 2:
-            try:
-                found.append((float(parts[0]), float(parts[1])))
-            except ValueError:
-                continue
-    return found
-
-
-def _separation_deg(ra1: float, dec1: float, ra2: float, dec2: float) -> float:
-    ra1, dec1, ra2, dec2 = map(math.radians, (ra1, dec1, ra2, dec2))
-    haversine = (
-        math.sin((dec1 - dec2) / 2) ** 2
-        + math.cos(dec1) * math.cos(dec2) * math.sin((ra1 - ra2) / 2) ** 2
-    )
-    return math.degrees(2 * math.asin(math.sqrt(min(haversine, 1.0))))

@@ -21,6 +21,9 @@ from laboratory.wires import Wires
 
 #: Largest part of a form [bytes] that is not a file, for example a query with a long IN list.
 LARGEST_FIELD = 64 * 2**20
+#: Hosts that clients ask at an address that cannot be set, and the service that answers for
+#: them when such a client uses the laboratory as its proxy.
+HOSTS = {"mastresolver.stsci.edu": "mast"}
 #: Size [bytes] of what is sent at a time to a slowed client.
 SLOW_PIECE = 256
 
@@ -62,6 +65,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        scope = _without_host(scope)
         name = scope["path"].split("/")[1] if scope["type"] == "http" else ""
         if name not in self._services:
             await self._app(scope, receive, send)
@@ -198,7 +202,8 @@ class Sender:
 def _refusal(service: Service, rule: Rule) -> Response | None:
     """Return the reply of a rule that does not let the service answer."""
     if rule.action in ("status", "out_of_service"):
-        response = service.error(rule.message, rule.status)
+        # Load balancers answer for a busy service, not in its protocol.
+        response: Response = documents.text_error(rule.message, rule.status)
         if rule.retry_after_s is not None:
             response.headers["retry-after"] = (
                 formatdate(time.time() + rule.retry_after_s, usegmt=True)
@@ -207,7 +212,7 @@ def _refusal(service: Service, rule: Rule) -> Response | None:
             )
         return response
     if rule.action == "votable_error":
-        return documents.votable_error(rule.message, 200)
+        return service.error(rule.message, 200)
     if rule.action == "html":
         page = f"<!DOCTYPE html><html><body><h1>Maintenance</h1><p>{rule.message}</p></body></html>"
         return HTMLResponse(page)
@@ -229,6 +234,14 @@ async def _hang(receive: Receive, seconds: float) -> None:
 
 async def _swallow(message: Message) -> None:
     """Take a reply that nobody is to see."""
+
+
+def _without_host(scope: Scope) -> Scope:
+    """Return a request to a proxy (``GET http://host/path``) as one to a service."""
+    if scope["type"] != "http" or not scope["path"].startswith("http://"):
+        return scope
+    host, _, path = scope["path"].removeprefix("http://").partition("/")
+    return {**scope, "path": f"/{HOSTS.get(host, host)}/{path}"}
 
 
 def _add(exchange: Exchange, pairs: list[tuple[str, str]]) -> None:

@@ -105,7 +105,8 @@ class TapService:
             identifier = path.split("/")[0]
             # Jobs have other names in each run; faults must not depend on them.
             exchange.alias = exchange.path.replace(identifier, "JOB")
-            exchange.targets = list(self.jobs.get(identifier).targets)
+            job = self.jobs.get(identifier)
+            exchange.targets, exchange.uploads = list(job.targets), dict(job.uploads)
         for name, source in _upload_list(exchange.parameters.get("UPLOAD", "")):
             exchange.uploads[name] = self._upload(name, source, exchange)
             exchange.targets += targets_of(exchange.uploads[name])

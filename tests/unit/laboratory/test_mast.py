@@ -151,8 +151,8 @@ def test_unknown_name_has_no_position(laboratory: Laboratory) -> None:
 def test_errors_are_explained(laboratory: Laboratory, observations: ObservationsClass) -> None:
     client = Mast()
     client._portal_api_connection = observations._portal_api_connection
-    with pytest.raises(requests.HTTPError, match="400"):
+    with pytest.raises(RemoteServiceError, match=r"unknown service Mast\.Caom\.Nothing"):
         client.service_request("Mast.Caom.Nothing", {})
-    laboratory.faults([{"path": "invoke", "action": "status", "status": 200, "message": "busy"}])
+    laboratory.faults([{"path": "invoke", "action": "votable_error", "message": "busy"}])
     with pytest.raises(RemoteServiceError, match="busy"):
         observations.query_criteria(obs_id="kplr*")
