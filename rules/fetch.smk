@@ -17,6 +17,7 @@ for archive in RUN.enabled:
         input:
             shard="<results>/shards/{shard}.parquet",
             catalogue=catalogue_files(archive),
+            required=required_files(archive),
         output:
             part="<results>/parts/<archive>/{shard}.parquet",
             status="<results>/parts/<archive>/{shard}.status.json",

@@ -18,6 +18,26 @@ rule build_sky:
             f"sky/neowiser/healpix_k5/{subset}/neowiser-healpix_k5-{subset}.parquet/_metadata"
             for subset in (*(f"year{year}" for year in range(1, 12)), "addendum")
         ],
+        [
+            f"sky/services/{table}.parquet"
+            for table in (
+                "hcv/hcv",
+                "hcv/hcvsummary",
+                "heasarc/fermigtrig",
+                "heasarc/icecubepsc",
+                "heasarc/saxgrbmgrb",
+                "heasarc/xmmssc",
+                "mast/observations",
+                "mast/products",
+                "nsc/nsc_dr2.exposure",
+                "nsc/nsc_dr2.meas",
+                "nsc/nsc_dr2.object",
+                "rubin/dp1.ForcedSource",
+                "rubin/dp1.Object",
+                "rubin/dp1.Visit",
+            )
+        ],
+        "sky/services/rubin/footprint.txt",
         "sky/truth/lightcurves.parquet",
         "sky/truth/states.parquet",
         "sky/awkward.csv",

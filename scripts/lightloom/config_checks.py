@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from lightloom.config_schema import KeyPath, Problem
 from lightloom.suggest import did_you_mean
@@ -19,7 +20,13 @@ MAG_SYSTEMS = {
     "Vega nMgy": ("Vega",),
     "electron/s": ("AB", "none"),
     "relative": ("AB", "none"),
+    "erg/cm2/s": ("none",),
+    "GeV": ("none",),
+    "none": ("none",),
 }
+
+#: Options of an archive that a user may give in part; the rest stays as in the catalogue.
+NESTED_OPTIONS = frozenset({"detections", "limits", "options", "views"})
 
 #: Roles of columns that serve the search for positions and are not part of a light curve.
 _SEARCH_ROLES = ("ra", "dec", "partition")
@@ -67,6 +74,13 @@ def _check(config: Mapping[str, Any], problems: list[Problem]) -> Found:
         for name in archives.keys() - catalogue.keys():
             nearest = did_you_mean(name, catalogue)
             yield ("archives", name), f"unknown archive{nearest} (expected: {_listed(catalogue)})"
+    if _is_sound(problems, "services"):
+        for service, options in config["services"].items():
+            for number, name in enumerate(options.get("archives", ())):
+                if name not in catalogue:
+                    nearest = did_you_mean(name, catalogue)
+                    text = f"unknown archive {name!r}{nearest} (expected: {_listed(catalogue)})"
+                    yield ("services", service, "archives", number), text
     for name, entry in catalogue.items():
         if _is_sound(problems, "catalogue", name):
             for path, text in _check_entry(entry):
@@ -92,8 +106,12 @@ def _check_source(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield other, f"missing, expected both pmra and pmdec, found only {motions[0]}"
     if motions and "ref_epoch" not in source:
         yield "ref_epoch", "missing, expected the epoch of positions with proper motions"
-    if source["frame"] == "galactic" and source["unit"] == "hourangle":
+    if source.get("frame") == "galactic" and source.get("unit") == "hourangle":
         yield "unit", "found 'hourangle', expected deg for the frame galactic"
+    if "@" in urlsplit(source.get("path", "")).netloc:
+        yield "path", "found a user or password in the address, expected them in the environment"
+    if source["kind"] == "inbox" and "://" in source["path"]:
+        yield "path", f"found {source['path']!r}, expected a folder on this machine"
 
 
 def _check_dask(dask: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -130,15 +148,18 @@ def _check_places(
 def _check_entry(entry: Mapping[str, Any]) -> Found:
     for option, text in _check_endpoint(entry["endpoint"], entry["subsets"]):
         yield (option,), text
-    yield from _check_layouts(entry)
-    yield from _check_units(entry)
-    yield from _check_measurements(entry)
-    yield from _check_names(entry)
-    yield from _check_quality_columns(entry)
     for section in ("quality", "views"):
         for key, text in _check_conditions(entry[section]):
             yield (section, *key), text
-    for code, band in entry["bands"].items():
+    # The module of a service may know all of this by itself.
+    if "units" in entry:
+        yield from _check_units(entry)
+    if "columns" in entry:
+        yield from _check_layouts(entry)
+        yield from _check_measurements(entry)
+        yield from _check_names(entry)
+        yield from _check_quality_columns(entry)
+    for code, band in entry.get("bands", {}).items():
         for key, text in _check_conditions(band.get("quality", {})):
             yield ("bands", code, "quality", *key), text
 
@@ -169,7 +190,7 @@ def _check_units(entry: Mapping[str, Any]) -> Found:
         "ab_zero_point_mag": system == "AB" and "none" in MAG_SYSTEMS[native],
     }
     because = f"because units.native is {native} and units.mag_system is {system}"
-    for code, band in entry["bands"].items():
+    for code, band in entry.get("bands", {}).items():
         for key, is_needed in needed.items():
             if is_needed and key not in band:
                 yield ("bands", code, key), f"missing, expected it {because}"
@@ -179,9 +200,9 @@ def _check_units(entry: Mapping[str, Any]) -> Found:
 
 def _check_measurements(entry: Mapping[str, Any]) -> Found:
     """Check that every band has a time, a brightness and one kind of error."""
-    columns = entry["columns"]
+    columns, bands = entry["columns"], entry.get("bands", {})
     if "band" in columns:
-        for code, band in entry["bands"].items():
+        for code, band in bands.items():
             for key in ("columns", "quality"):
                 if key in band:
                     text = "found, expected none because columns.band names the band of a row"
@@ -192,7 +213,7 @@ def _check_measurements(entry: Mapping[str, Any]) -> Found:
             ("bands", code, "columns") if "columns" in band else ("columns",): band_roles(
                 columns, band
             )
-            for code, band in entry["bands"].items()
+            for code, band in bands.items()
         }
     for path, roles in places.items():
         for role in ("time", "value"):
@@ -249,7 +270,10 @@ def payload_columns(
 
 
 def _check_names(entry: Mapping[str, Any]) -> Found:
-    names = [*_RESULT_COLUMNS, *map(_bare, payload_columns(entry["columns"], entry["bands"]))]
+    names = [
+        *_RESULT_COLUMNS,
+        *map(_bare, payload_columns(entry["columns"], entry.get("bands", {}))),
+    ]
     for name, count in sorted(Counter(names).items()):
         if count > 1:
             text = f"found {name!r} as the name of {count} columns, expected different last parts"
@@ -257,9 +281,10 @@ def _check_names(entry: Mapping[str, Any]) -> Found:
 
 
 def _check_quality_columns(entry: Mapping[str, Any]) -> Found:
-    kept = set(map(_bare, payload_columns(entry["columns"], entry["bands"])))
+    kept = set(map(_bare, payload_columns(entry["columns"], entry.get("bands", {}))))
     places: dict[KeyPath, Mapping[str, Any]] = {("quality",): entry["quality"]} | {
-        ("bands", code, "quality"): band.get("quality", {}) for code, band in entry["bands"].items()
+        ("bands", code, "quality"): band.get("quality", {})
+        for code, band in entry.get("bands", {}).items()
     }
     for path, quality in places.items():
         for level, conditions in quality.items():

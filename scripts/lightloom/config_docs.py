@@ -63,9 +63,12 @@ def _lines_below(schema: Mapping[str, Any], file: str, path: str) -> Iterator[st
         entry, entry_file = _resolved(schema["additionalProperties"], file)
         if "properties" in entry:
             yield from _lines(entry, entry_file, f"{path}.<name>.")
+    # Several kinds have the same keys; a key is listed once for each of its meanings.
+    lines: dict[str, None] = {}
     for kind in schema.get("items", {}).get("allOf", ()):
         item, item_file = _resolved(kind["then"], file)
-        yield from _lines(item, item_file, f"{path}[].")
+        lines |= dict.fromkeys(_lines(item, item_file, f"{path}[]."))
+    yield from lines
 
 
 def _resolved(schema: Mapping[str, Any], file: str) -> tuple[Mapping[str, Any], str]:
@@ -78,7 +81,13 @@ def _resolved(schema: Mapping[str, Any], file: str) -> tuple[Mapping[str, Any], 
     for key in pointer.strip("/").split("/"):
         found = found[key]
     resolved, file = _resolved(found, file)
-    return {**resolved, **{key: value for key, value in schema.items() if key != "$ref"}}, file
+    merged = {**resolved, **{key: value for key, value in schema.items() if key != "$ref"}}
+    if "properties" in resolved:
+        own = schema.get("properties", {})
+        merged["properties"] = {
+            name: value | own.get(name, {}) for name, value in resolved["properties"].items()
+        }
+    return merged, file
 
 
 if __name__ == "__main__":

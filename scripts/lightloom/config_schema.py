@@ -81,15 +81,33 @@ def check(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
         Everything that is wrong; at most one problem per key.
     """
     filled = copy.deepcopy(dict(config))
+    return filled, find_problems(filled, load_schema("config.schema.yaml"))
+
+
+def find_problems(section: dict[str, Any], schema: Mapping[str, Any]) -> list[Problem]:
+    """Check a section of the configuration against a schema and fill in the defaults.
+
+    Parameters
+    ----------
+    section : dict
+        The section; missing keys get the defaults of the schema.
+    schema : mapping
+        Its schema.
+
+    Returns
+    -------
+    list of Problem
+        Everything that is wrong; at most one problem per key.
+    """
     validator = _DefaultsValidator(
-        load_schema("config.schema.yaml"),
+        schema,
         registry=Registry(retrieve=_retrieve_schema),  # type: ignore[call-arg]
     )
     found: dict[KeyPath, str] = {}
-    for error in validator.iter_errors(filled):
+    for error in validator.iter_errors(section):
         for path, text in _explain(error):
             found.setdefault(path, text)
-    return filled, [Problem(path, text) for path, text in found.items()]
+    return [Problem(path, text) for path, text in found.items()]
 
 
 def expected_value(schema: Mapping[str, Any]) -> str:

@@ -66,7 +66,7 @@ def test_shipped_configuration(config: Config) -> None:
     assert (source.path, source.id, source.unit, source.frame) == (
         "config/samples/yang2018.csv",
         "name",
-        "deg",
+        None,
         "icrs",
     )
     assert run.archives["ztf"].module_name == "lightloom.archives.ztf"
@@ -169,6 +169,27 @@ def test_settings_are_what_a_fetch_depends_on(config: Config) -> None:
         assert dataclasses.replace(spec, **{name: {"b": 2}}).settings() != spec.settings()
 
 
+def test_module_without_options_takes_none(config: Config) -> None:
+    config["archives"]["ztf"]["options"] = {"speed": 1}
+    assert _lines(config) == [
+        "archives.ztf.options.speed: unknown key, the module ztf has no options"
+    ]
+    config["catalogue"]["ztf"]["module"] = "mypackage.myarchive"
+    assert load_run(config).archives["ztf"].options == {"speed": 1}
+
+
+def test_service_needs_no_columns(config: Config) -> None:
+    entry = config["catalogue"]["ztf"]
+    for key in ("columns", "bands", "units", "time"):
+        del entry[key]
+    assert _lines(config) == [
+        f"catalogue.ztf.{key}: missing, found only the keys: {', '.join(entry)}"
+        for key in ("bands", "columns", "time", "units")
+    ]
+    entry["layout"] = "service"
+    assert load_run(config).archives["ztf"].catalogues == []
+
+
 def test_order_of_keys_does_not_matter(config: Config) -> None:
     def backwards(value: Any) -> Any:
         if isinstance(value, dict):
@@ -212,9 +233,10 @@ def _rename(name: str, new: str) -> Callable[[Config], None]:
 
 SOURCE = ("sample", "sources", 0)
 ZTF = ("catalogue", "ztf")
-KEYS = "allow_partial, archives, catalogue, dask, report, results, sample, shards"
+KEYS = "allow_partial, archives, catalogue, dask, report, results, sample, services, shards"
 SOURCE_KEYS = (
-    "dec, frame, id, kind, label, label_column, parallax, path, pmdec, pmra, ra, ref_epoch, unit"
+    "cone, dec, format, frame, id, kind, label, label_column, max_targets, moc, parallax, path,"
+    " pmdec, pmra, ra, ref_epoch, storage_options, unit"
 )
 IN_A_FILE = "(write it without quotes, in a file: values nested in --config arrive as text)"
 
@@ -243,8 +265,9 @@ WRONG: list[tuple[Any, ...]] = [
     ),
     (
         _edit("archives", "ztf", "query_version", value=2),
-        "archives.ztf.query_version: unknown key (expected: detections, enabled, endpoint,"
-        " epoch_jyear, limits, radius_arcsec, release, storage_options, views)",
+        "archives.ztf.query_version: unknown key (expected: auth, detections, enabled, endpoint,"
+        " epoch_jyear, footprint, limits, options, radius_arcsec, release, requires,"
+        " storage_options, views)",
     ),
     (
         _remove("sample"),
@@ -265,7 +288,7 @@ WRONG: list[tuple[Any, ...]] = [
     ),
     (
         _edit(*SOURCE, "kind", value="fits"),
-        "sample.sources[0].kind: found 'fits', expected one of table",
+        "sample.sources[0].kind: found 'fits', expected one of table, literature, inbox",
     ),
     (
         _edit(*SOURCE, "frame", value="b1950"),
@@ -390,7 +413,7 @@ WRONG: list[tuple[Any, ...]] = [
     (
         _edit(*ZTF, "units", "native", value="magnitude"),
         "catalogue.ztf.units.native: found 'magnitude', expected one of mag, Jy, mJy, uJy, nJy,"
-        " nMgy, Vega nMgy, electron/s, relative",
+        " nMgy, Vega nMgy, electron/s, relative, erg/cm2/s, GeV, none",
     ),
     (
         _edit(*ZTF, "units", "mag_system", value="none"),

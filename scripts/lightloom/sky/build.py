@@ -24,6 +24,8 @@ from lightloom.sky.places import (
     awkward_places,
     sample_places,
 )
+from lightloom.sky.service_places import service_places
+from lightloom.sky.services import write_services
 from lightloom.sky.sources import source_table, star_table
 from lightloom.sky.streams import random_stream
 from lightloom.sky.targets import Target, read_sample
@@ -32,7 +34,7 @@ from lightloom.sky.truth import Catalogue, Footprint, compute_truth
 #: Seed of the sky that `make run` builds.
 DEFAULT_SEED = 20180318
 
-_TRUTH, _AWKWARD = "truth", "awkward.csv"
+_SERVICES, _TRUTH, _AWKWARD = "services", "truth", "awkward.csv"
 
 #: Everything in the folder of a sky.
 _CONTENT = {
@@ -46,6 +48,7 @@ _CONTENT = {
             *map(neowise.catalogue, neowise.SUBSETS),
         )
     ),
+    _SERVICES,
     _TRUTH,
     _AWKWARD,
 }
@@ -130,7 +133,7 @@ def _check_replaceable(output: Path) -> None:
 
 
 def _write_sky(output: Path, sample: list[Target], seed: int, size: SkySize) -> None:
-    awkward = list(awkward_places(seed))
+    awkward = [*awkward_places(seed), *service_places()]
     places = [*sample_places(sample, seed), *awkward]
     targets = [target for place in places for target in place.targets]
     _write_targets(output / _AWKWARD, [t for place in awkward for t in place.targets])
@@ -149,7 +152,7 @@ def _write_sky(output: Path, sample: list[Target], seed: int, size: SkySize) -> 
         "gaia": _write_gaia(output, sources, seed, size),
         "panstarrs": _write_panstarrs(output, sources, seed, size),
         "neowise": _write_neowise(output, sources, seed),
-    }
+    } | write_services(output / _SERVICES, sources, seed)
     lightcurves, states = compute_truth(targets, catalogues)
     truth = output / _TRUTH
     truth.mkdir()
@@ -157,16 +160,23 @@ def _write_sky(output: Path, sample: list[Target], seed: int, size: SkySize) -> 
     pq.write_table(states, truth / "states.parquet")
 
 
+def _catalogue(
+    archive: str, tables: Sequence[pa.Table], pixels: Sequence[HealpixPixel]
+) -> Catalogue:
+    radius_arcsec = RADIUS_ARCSEC[archive]
+    return Catalogue(tables, radius_arcsec, Footprint(pixels, radius_arcsec))
+
+
 def _write_ztf(output: Path, sources: pd.DataFrame, seed: int, size: SkySize) -> Catalogue:
     objects = ztf.observe(sources, seed)
     pixels = _write_objects(output / ztf.CATALOGUE, objects, ztf.HATS_PROPERTIES, size)
-    return Catalogue([objects], Footprint(pixels, RADIUS_ARCSEC["ztf"]))
+    return _catalogue("ztf", [objects], pixels)
 
 
 def _write_gaia(output: Path, sources: pd.DataFrame, seed: int, size: SkySize) -> Catalogue:
     objects = gaia.observe(sources, seed)
     pixels = _write_objects(output / gaia.CATALOGUE, objects, gaia.HATS_PROPERTIES, size)
-    return Catalogue([objects], Footprint(pixels, RADIUS_ARCSEC["gaia"]))
+    return _catalogue("gaia", [objects], pixels)
 
 
 def _write_panstarrs(output: Path, sources: pd.DataFrame, seed: int, size: SkySize) -> Catalogue:
@@ -180,7 +190,7 @@ def _write_panstarrs(output: Path, sources: pd.DataFrame, seed: int, size: SkySi
         row_group_rows=_FLAT_ROW_GROUP_ROWS,
         page_rows=_FLAT_PAGE_ROWS,
     )
-    return Catalogue([objects, detections], Footprint(pixels, RADIUS_ARCSEC["panstarrs"]))
+    return _catalogue("panstarrs", [objects, detections], pixels)
 
 
 def _write_objects(
@@ -211,7 +221,7 @@ def _pixels(table: pa.Table, max_rows: int) -> list[HealpixPixel]:
 def _write_unwise(output: Path, sources: pd.DataFrame, seed: int) -> Catalogue:
     detections = unwise.observe(sources, seed)
     pixels = _write_detections(output / unwise.CATALOGUE, detections, unwise.PARTITION_ORDER)
-    return Catalogue([detections], Footprint(pixels, RADIUS_ARCSEC["unwise"]))
+    return _catalogue("unwise", [detections], pixels)
 
 
 def _write_neowise(output: Path, sources: pd.DataFrame, seed: int) -> Catalogue:
@@ -223,7 +233,7 @@ def _write_neowise(output: Path, sources: pd.DataFrame, seed: int) -> Catalogue:
             output / neowise.catalogue(subset), detections, neowise.PARTITION_ORDER
         )
     }
-    return Catalogue(list(subsets.values()), Footprint(sorted(pixels), RADIUS_ARCSEC["neowise"]))
+    return _catalogue("neowise", list(subsets.values()), sorted(pixels))
 
 
 def _write_detections(catalogue: Path, detections: pa.Table, order: int) -> list[HealpixPixel]:

@@ -4,9 +4,14 @@ import pyarrow as pa
 
 
 def described_field(
-    name: str, type_: pa.DataType, description: str, unit: str | None = None
+    name: str,
+    type_: pa.DataType,
+    description: str,
+    unit: str | None = None,
+    *,
+    ucd: str | None = None,
 ) -> pa.Field:
-    """Return a field whose metadata holds a description and, where there is one, a unit.
+    """Return a field whose metadata holds a description and, where there are, a unit and a UCD.
 
     Parameters
     ----------
@@ -18,6 +23,8 @@ def described_field(
         What it holds.
     unit : str, optional
         Its unit.
+    ucd : str, optional
+        Its IVOA UCD1+.
 
     Returns
     -------
@@ -26,4 +33,6 @@ def described_field(
     metadata = {"description": description}
     if unit:
         metadata["unit"] = unit
+    if ucd:
+        metadata["ucd"] = ucd
     return pa.field(name, type_, metadata=metadata)

@@ -28,6 +28,17 @@ from lightloom.sky.ztf import stored_position
 #: Radii that the searches use; the neighbours at the rim are placed by them.
 RADIUS_ARCSEC = {"gaia": 1.0, "neowise": 2.5, "panstarrs": 1.0, "unwise": 2.5, "ztf": 1.5}
 
+#: The same for the services that find objects by position; events have their own radii.
+SERVICE_RADIUS_ARCSEC = {
+    "hcv": 1.0,
+    "k2": 3.0,
+    "kepler": 3.0,
+    "nsc": 1.0,
+    "rubin": 1.0,
+    "tess": 3.0,
+    "xmm": 5.0,
+}
+
 
 @dataclass(frozen=True)
 class Place:
@@ -97,7 +108,8 @@ def awkward_places(seed: int) -> Iterator[Place]:
     yield from _holes_in_light_curves()
 
 
-def _target(name: str, ra_deg: float, dec_deg: float, label: str) -> Target:
+def awkward_target(name: str, ra_deg: float, dec_deg: float, label: str) -> Target:
+    """Return the target of an awkward place."""
     # Nine decimals are microarcseconds, and keep the table of targets readable.
     return Target(f"awkward-{name}", round(ra_deg, 9), round(dec_deg, 9), label)
 
@@ -111,32 +123,42 @@ def _single(
 ) -> Place:
     """Return a place with one target and one source."""
     return Place(
-        (_target(name, *target_deg, label),),
+        (awkward_target(name, *target_deg, label),),
         (Source(name=name, ra_deg=source_deg[0], dec_deg=source_deg[1], **properties),),
     )
 
 
 def _poles() -> Iterator[Place]:
     across = Source(
-        name="pole-north", ra_deg=200.0, dec_deg=90.0 - 0.2 / 3600.0, scatter_arcsec=0.0
+        name="pole-north",
+        ra_deg=200.0,
+        dec_deg=90.0 - 0.2 / 3600.0,
+        scatter_arcsec=0.0,
+        in_tess=True,
+        in_xmm=True,
     )
-    near = _target(
+    near = awkward_target(
         "pole-north", 20.0, 90.0 - 1.2 / 3600.0, "the source is on the other side of the pole"
     )
-    exact = _target("pole-north-exact", 0.0, 90.0, "at the pole itself")
+    exact = awkward_target("pole-north-exact", 0.0, 90.0, "at the pole itself")
     yield Place((near, exact), (across,))
     yield _single(
         "pole-south",
         "the source is on the other side of the pole",
         (20.0, -90.0 + 0.5 / 3600.0),
         (200.0, -90.0 + 0.5 / 3600.0),
+        in_tess=True,
+        in_xmm=True,
     )
 
 
 def _right_ascension_zero() -> Iterator[Place]:
     label = "target and source on different sides of right ascension zero"
-    yield _single("ra-zero-east", label, (0.0001, 12.0), (359.9999, 12.0))
-    yield _single("ra-zero-west", label, (359.9999, 14.0), (0.0001, 14.0))
+    looked_at = {f"in_{name}": True for name in SERVICE_RADIUS_ARCSEC}
+    yield _single(
+        "ra-zero-east", label, (0.0001, 12.0), (359.9999, 12.0), **looked_at, mast_odd_zero=True
+    )
+    yield _single("ra-zero-west", label, (359.9999, 14.0), (0.0001, 14.0), **looked_at)
     yield _single("ra-zero-exact", "at right ascension zero", (0.0, 16.0), (0.0001, 16.0))
     yield _single("ra-360-exact", "at right ascension 360", (360.0, 18.0), (359.9999, 18.0))
 
@@ -178,9 +200,9 @@ def _healpix_borders() -> Iterator[Place]:
         )
 
 
-def _seen_by(*archives: str) -> dict[str, Any]:
+def seen_by(*archives: str) -> dict[str, Any]:
     """Return the attributes of a source that only some surveys see."""
-    return {f"in_{name}": name in archives for name in RADIUS_ARCSEC}
+    return {f"in_{name}": name in archives for name in (*RADIUS_ARCSEC, *SERVICE_RADIUS_ARCSEC)}
 
 
 def _search_radius() -> Iterator[Place]:
@@ -205,14 +227,16 @@ def _search_radius() -> Iterator[Place]:
                 ra_deg=position[0],
                 dec_deg=position[1],
                 scatter_arcsec=0.0,
-                **_seen_by(archive),
+                **seen_by(archive),
             )
             for archive, position in position_deg.items()
         )
         label = f"sources 0.01 arcsec {name} the search radius"
-        yield Place((_target(f"radius-{name}", *target_deg, label),), sources)
-    first = _target("pair-west", 130.0, 12.0, "another target 3 arcsec away")
-    second = _target("pair-east", *shift(130.0, 12.0, 90.0, 3.0), "another target 3 arcsec away")
+        yield Place((awkward_target(f"radius-{name}", *target_deg, label),), sources)
+    first = awkward_target("pair-west", 130.0, 12.0, "another target 3 arcsec away")
+    second = awkward_target(
+        "pair-east", *shift(130.0, 12.0, 90.0, 3.0), "another target 3 arcsec away"
+    )
     yield Place(
         (first, second),
         tuple(
@@ -224,11 +248,11 @@ def _search_radius() -> Iterator[Place]:
 
 def _crowds(seed: int) -> Iterator[Place]:
     centre = (84.3, 22.0)
-    between = _target("crowd-between", *centre, "between two sources of a crowded field")
-    single = _target(
+    between = awkward_target("crowd-between", *centre, "between two sources of a crowded field")
+    single = awkward_target(
         "crowd-single", *shift(*centre, 120.0, 15.0), "at a single source of a crowded field"
     )
-    unresolved = _target(
+    unresolved = awkward_target(
         "crowd-unresolved", *shift(*centre, 240.0, 25.0), "two sources for unWISE, one for ZTF"
     )
     designed = [
@@ -272,12 +296,12 @@ def _survey_edges() -> Iterator[Place]:
         yield _single(
             f"south{dec_deg:+.1f}", "south of the declinations of ZTF", position, position
         )
-    yield Place((_target("empty", 330.0, 8.0, "no source within an arcminute"),), ())
+    yield Place((awkward_target("empty", 330.0, 8.0, "no source within an arcminute"),), ())
     yield _single(
         "ztf-only", "too faint for unWISE", (332.0, -12.0), (332.0, -12.0), in_unwise=False
     )
     yield _single("unwise-only", "too red for ZTF", (334.0, -14.0), (334.0, -14.0), in_ztf=False)
-    lonely = _target("unwise-outside", 345.0, 50.0, "no unWISE partition here")
+    lonely = awkward_target("unwise-outside", 345.0, 50.0, "no unWISE partition here")
     yield Place(
         (lonely,),
         (
@@ -312,7 +336,7 @@ def _kinds_of_light_curves(seed: int) -> Iterator[Place]:
         position = (18.0 * number + 12.0, 27.0)
         yield _single(name, label, position, position, **properties)
     source = agn("agn", 300.0, -20.0, seed)
-    yield Place((_target("agn", 300.0, -20.0, "active galactic nucleus"),), (source,))
+    yield Place((awkward_target("agn", 300.0, -20.0, "active galactic nucleus"),), (source,))
 
 
 def _detections_across_borders() -> Iterator[Place]:

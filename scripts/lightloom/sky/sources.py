@@ -24,6 +24,9 @@ _AGN_AMPLITUDE = {"g": 1.2, "r": 1.0, "i": 0.85, "W1": 0.7, "W2": 0.65}
 _RR_LYRAE_AMPLITUDE = {"g": 1.0, "r": 0.75, "i": 0.6, "W1": 0.3, "W2": 0.3}
 _DUST_SMOOTHING_D = 120
 
+# Shares of the nuclei that the archives with few targets have looked at.
+_AGN_SHARES = {"hcv": 0.35, "xmm": 0.6, "tess": 0.6, "kepler": 0.25, "k2": 0.35}
+
 #: Background stars of a place that NEOWISE sees.
 _NEOWISE_STARS = 4
 
@@ -46,6 +49,8 @@ class Source:
         Mean Vega magnitudes.
     in_ztf, in_unwise, in_gaia, in_panstarrs, in_neowise : bool
         Whether the survey sees it, if it looks there.
+    in_nsc, in_rubin, in_hcv, in_xmm, in_tess, in_kepler, in_k2 : bool
+        The same for the archives that are services.
     scatter_arcsec : float
         1-sigma scatter of its catalogued positions along each axis.
     ztf_max_epochs : int
@@ -62,6 +67,13 @@ class Source:
         1-sigma scatter of Pan-STARRS detections along each axis.
     neowise_max_exposures : int
         Most NEOWISE exposures of a visit.
+    nsc_parity : int
+        0 or 1 if NSC measured it only on every second exposure, beginning with the first or the
+        second; else -1.
+    rubin_is_primary : bool
+        Whether its Rubin object is the primary one.
+    mast_odd_zero : bool
+        Whether times in its light curves count from another zero than is usual.
     """
 
     name: str
@@ -78,6 +90,13 @@ class Source:
     in_gaia: bool = True
     in_panstarrs: bool = True
     in_neowise: bool = True
+    in_nsc: bool = True
+    in_rubin: bool = True
+    in_hcv: bool = False
+    in_xmm: bool = False
+    in_tess: bool = False
+    in_kepler: bool = False
+    in_k2: bool = False
     scatter_arcsec: float = 0.05
     ztf_max_epochs: int = ALL_EPOCHS
     ztf_all_flagged: bool = False
@@ -86,6 +105,9 @@ class Source:
     panstarrs_max_detections: int = ALL_EPOCHS
     panstarrs_scatter_arcsec: float = 0.08
     neowise_max_exposures: int = ALL_EPOCHS
+    nsc_parity: int = -1
+    rubin_is_primary: bool = True
+    mast_odd_zero: bool = False
 
 
 def source_table(sources: Iterable[Source]) -> pd.DataFrame:
@@ -144,6 +166,8 @@ def star_table(
             "in_gaia": number % 3 == 0,
             "in_panstarrs": number % 4 == 0,
             "in_neowise": in_unwise & (number < _NEOWISE_STARS),
+            "in_nsc": in_unwise & (number % 5 == 0),
+            "in_rubin": in_unwise & (number % 2 == 0),
             "gaia_max_transits": 6,
             "panstarrs_max_detections": 2,
             "neowise_max_exposures": 1,
@@ -156,6 +180,11 @@ def agn(name: str, ra_deg: float, dec_deg: float, seed: int) -> Source:
     rng = random_stream(seed, "agn", name)
     r_mag = rng.uniform(16.5, 19.6)
     w1_mag = r_mag - rng.uniform(2.8, 3.8)
+    is_seen = random_stream(seed, "observed agn", name).random(len(_AGN_SHARES))
+    looked_at = {
+        f"in_{archive}": bool(draw < share)
+        for draw, (archive, share) in zip(is_seen, _AGN_SHARES.items(), strict=True)
+    }
     return Source(
         name=name,
         ra_deg=ra_deg,
@@ -166,6 +195,7 @@ def agn(name: str, ra_deg: float, dec_deg: float, seed: int) -> Source:
         i_mag=r_mag - rng.uniform(0.1, 0.4),
         w1_mag=w1_mag,
         w2_mag=w1_mag - rng.uniform(0.6, 1.1),
+        **looked_at,
     )
 
 
