@@ -100,7 +100,7 @@ def json_error(message: str, status: int = 400) -> Response:
 
 
 def _field(field: pa.Field, kind: str) -> str:
-    attributes = f"name={quoteattr(field.name)} ID={quoteattr(field.name)} {kind}"
+    attributes = f"name={quoteattr(field.name)} {kind}"
     for key in ("unit", "ucd"):
         if value := metadata_of(field, key):
             attributes += f" {key}={quoteattr(value)}"
