@@ -29,6 +29,8 @@ ACTIONS = frozenset(
     }
 )
 
+#: Those that keep a reply from the client, and may do so when the service has done its work.
+HIDING_ACTIONS = frozenset({"timeout", "reset", "status"})
 #: What JSON may give for the fields of a rule, by their type, and how to call it.
 KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
     str: ((str,), "a string"),
@@ -151,6 +153,8 @@ class Rule:
                 raise FaultScriptError(f"rule {document}: {entry.name} must be {wanted}")
         if values["action"] == "job_seconds" and "seconds" not in values:
             raise FaultScriptError(f"rule {document}: job_seconds needs seconds")
+        if values.get("late") and values["action"] not in HIDING_ACTIONS:
+            raise FaultScriptError(f"rule {document}: late is for {sorted(HIDING_ACTIONS)}")
         try:
             re.compile(values.get("path", ""))
         except re.error as error:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from email.utils import formatdate
 from urllib.parse import parse_qsl
 
@@ -70,15 +70,17 @@ class Gate:
         if name not in self._services:
             await self._app(scope, receive, send)
             return
-        start_s = time.time()
         service = self._services[name]
         exchange = Exchange(
             name, scope["method"], scope["path"].removeprefix(f"/{name}"), Headers(scope=scope)
         )
-        wire = Sender(send, self._wires, scope)
-        wire.ended = lambda: self._log.add(_record(exchange, wire, start_s, time.time()))
+        wire = Sender(send, self._wires, scope, self._log, exchange)
         try:
             await self._read(service, exchange, scope, receive)
+            token = self._tokens.get(name)
+            if token is not None and (denied := check_token(exchange.headers, token)):
+                await denied(scope, receive, wire)
+                return
             exchange.rule = self._script.choose(exchange)
             scope["exchange"] = exchange
             await self._serve(service, exchange, scope, receive, wire)
@@ -111,10 +113,6 @@ class Gate:
     async def _serve(
         self, service: Service, exchange: Exchange, scope: Scope, receive: Receive, wire: "Sender"
     ) -> None:
-        token = self._tokens.get(service.name)
-        if token is not None and (denied := check_token(exchange.headers, token)):
-            await denied(scope, receive, wire)
-            return
         rule = exchange.rule
         if rule is None:
             await self._app(scope, receive, wire)
@@ -134,14 +132,19 @@ class Gate:
 
 
 class Sender:
-    """Sends a reply, counts its bytes, and slows or cuts it if a rule says so."""
+    """Sends a reply, counts its bytes, logs its end, slows or cuts it if a rule says so."""
 
-    def __init__(self, send: Send, wires: Wires, scope: Scope) -> None:
+    def __init__(
+        self, send: Send, wires: Wires, scope: Scope, log: RequestLog, exchange: Exchange
+    ) -> None:
         self._send = send
         self._wires = wires
         self._scope = scope
+        self._log = log
+        self._exchange = exchange
+        self._start_s = time.time()
+        self._is_logged = False
         self._length = 0
-        self.ended: Callable[[], None] | None = None
         self.rule: Rule | None = None
         self.status = 0
         self.bytes_sent = 0
@@ -168,18 +171,19 @@ class Sender:
                 await self.close()
             return
         self.bytes_sent += len(body)
+        is_last = not message.get("more_body")
+        if is_last:
+            self._log.expect(self)
         await self._send({**message, "body": body})
-        if not message.get("more_body"):
+        if is_last:
             self.end()
 
     def end(self) -> None:
-        """Report, once, that no more will be sent.
-
-        Before the client can know: who has read a reply finds it in the log.
-        """
-        if self.ended is not None:
-            self.ended()
-            self.ended = None
+        """Log the request, once."""
+        if not self._is_logged:
+            self._is_logged = True
+            end_s = time.time()
+            self._log.add(self, _record(self._exchange, self, self._start_s, end_s))
 
     async def _send_slowly(self, body: bytes, bytes_per_s: float) -> None:
         for begin in range(0, len(body), SLOW_PIECE):

@@ -125,3 +125,12 @@ def test_service_without_tables_is_left_out(tmp_path: Path, small_sky: Path) -> 
     with Laboratory(tmp_path) as laboratory:
         assert requests.get(laboratory.url("nsc") + "/tap/availability", timeout=5).ok
         assert requests.get(laboratory.url("hcv") + "/x", timeout=5).status_code == 404
+
+
+def test_reply_that_was_read_is_in_the_log(laboratory: Laboratory) -> None:
+    """Large replies too: the server may still be about to note what the client has."""
+    address = laboratory.url("heasarc") + "/tap/sync"
+    query = {"QUERY": "SELECT a.*, b.* FROM fermigtrig a, fermigtrig b", "MAXREC": "20000"}
+    for number in range(1, 6):
+        assert requests.get(address, query, timeout=10).ok
+        assert [record["rows"] for record in laboratory.log()] == [20_000] * number
