@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_sky import write_small_sky
+from small_sky import TOKEN, write_small_sky
 
 from laboratory import Laboratory
-
-TOKEN = "correct-horse"
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ import pytest
 import pyvo
 import requests
 from pyvo.auth import AuthSession, CredentialStore
+from small_sky import TOKEN
 
-from conftest import TOKEN
 from laboratory import Laboratory
 
 

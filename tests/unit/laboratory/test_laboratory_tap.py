@@ -15,7 +15,7 @@ from astropy.io.votable.tree import TableElement, VOTableFile
 from astropy.table import Table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_sky import N_EXPOSURES, N_TRIGGERS, random_positions
+from small_sky import N_EXPOSURES, N_TRIGGERS, TOKEN, random_positions
 
 from laboratory import Laboratory
 
@@ -212,7 +212,7 @@ def test_uploads_of_both_serialisations(heasarc: pyvo.dal.TAPService, serializat
 
 def test_booleans_and_large_integers_survive(laboratory: Laboratory) -> None:
     session = requests.Session()
-    session.headers["Authorization"] = "Bearer correct-horse"
+    session.headers["Authorization"] = f"Bearer {TOKEN}"
     rubin = pyvo.dal.TAPService(laboratory.url("rubin") + "/tap", session=session)
     found = rubin.run_sync("SELECT objectid, detect_isprimary FROM dp1.object").to_table()
     assert found["objectId"][4] == 609_788_942_606_161_360
