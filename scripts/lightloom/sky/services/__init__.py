@@ -80,7 +80,7 @@ def _write_rubin(folder: Path, sources: pd.DataFrame, seed: int) -> Catalogue:
     tables = rubin.observe(sources, seed)
     names = ("dp1.Object", "dp1.ForcedSource", "dp1.Visit")
     _write_tables(folder, dict(zip(names, tables, strict=True)))
-    (folder / "footprint.txt").write_text(rubin.FOOTPRINT_MOC + "\n", encoding="ascii")
+    (folder / "footprint.txt").write_text(rubin.FOOTPRINT_MOC, encoding="ascii")
     radius_arcsec = SERVICE_RADIUS_ARCSEC["rubin"]
     fields = [HealpixPixel(rubin.FIELD_ORDER, field) for field in rubin.FIELDS]
     return Catalogue(tables, radius_arcsec, Footprint(fields, radius_arcsec))

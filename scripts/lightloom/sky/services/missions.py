@@ -67,7 +67,8 @@ TESS = Mission(
     zero_point_mag=20.44,
     first_mjd=58_324.8,
     interval_d=27.4,
-    last=60,
+    # From sector 56 on QLP has columns of other names.
+    last=55,
     first_id=100_000_003,
     id_step=7_919,
     id_prefix="TIC",
