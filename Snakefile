@@ -24,6 +24,7 @@ pathvars:
 report: "rules/report/workflow.rst"
 
 
+include: "rules/services.smk"
 include: "rules/sky.smk"
 include: "rules/sample.smk"
 include: "rules/shard.smk"

@@ -5,7 +5,7 @@ Imported whenever the Snakefile is read and in every job, so nothing heavy may b
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -40,16 +40,24 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class TableSource:
-    """A table of targets in a file; config/README.md explains the keys.
+    """A table of targets, or an inbox of such tables; config/README.md explains the keys.
 
     Attributes
     ----------
+    kind : str
+        ``table``, or ``inbox`` for a folder of tables and each table of it.
     path : str
-        The file, as the configuration writes it; messages and source rows repeat it.
+        The file, folder or URL, as the configuration writes it; messages and source rows repeat it.
     ra, dec, id, label_column, pmra, pmdec, parallax : str or None
         Names of columns.
     ref_epoch : str, float or None
         Name of a column, or the epoch of all rows [Julian year].
+    unit : str or None
+        Unit of the coordinates, if the configuration states one.
+    cone : dict or None
+        Centre and radius of the part of the sky to keep [deg].
+    max_targets : int or None
+        Ids to keep at most.
     """
 
     kind: str
@@ -63,15 +71,41 @@ class TableSource:
     pmdec: str | None = None
     parallax: str | None = None
     ref_epoch: str | float | None = None
-    unit: str = "deg"
+    unit: str | None = None
     frame: str = "icrs"
+    format: str | None = None
+    storage_options: dict[str, Any] = field(default_factory=dict)
+    cone: dict[str, float] | None = None
+    moc: str | None = None
+    max_targets: int | None = None
+
+
+@dataclass(frozen=True)
+class LiteratureSource:
+    """A published sample, by its name or its bibcode (config/samples/literature.yaml)."""
+
+    kind: str
+    name: str
+    label: str | None = None
+    cone: dict[str, float] | None = None
+    moc: str | None = None
+    max_targets: int | None = None
+
+
+SampleSource = TableSource | LiteratureSource
+
+_SOURCES: dict[str, type[SampleSource]] = {
+    "table": TableSource,
+    "inbox": TableSource,
+    "literature": LiteratureSource,
+}
 
 
 @dataclass(frozen=True)
 class SampleConfig:
     """The section ``sample``."""
 
-    sources: tuple[TableSource, ...]
+    sources: tuple[SampleSource, ...]
     merge_radius_arcsec: float
     on_bad_row: str
 
@@ -85,7 +119,7 @@ class SampleConfig:
     @classmethod
     def from_dict(cls, section: Mapping[str, Any]) -> Self:
         """Make it from a checked section of the configuration."""
-        sources = tuple(TableSource(**source) for source in section["sources"])
+        sources = tuple(_SOURCES[source["kind"]](**source) for source in section["sources"])
         return cls(sources, section["merge_radius_arcsec"], section["on_bad_row"])
 
 
@@ -103,6 +137,27 @@ class DaskConfig:
     cluster: str
     address: str | None = None
     scheduler_file: str | None = None
+
+
+@dataclass(frozen=True)
+class LocalService:
+    """A service on this machine that runs as long as the run does.
+
+    Attributes
+    ----------
+    name : str
+    command : str
+        What starts it.
+    port : int
+        Where it listens.
+    environment : dict
+        Environment variables to add.
+    """
+
+    name: str
+    command: str
+    port: int
+    environment: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -193,6 +248,8 @@ class Run:
         Every archive of the catalogue, by name, in the order of the names.
     enabled : tuple of str
         Names of the archives to search, sorted.
+    services : tuple of LocalService
+        What the archives to search need on this machine.
     """
 
     results: Path
@@ -200,6 +257,7 @@ class Run:
     shards: ShardConfig
     archives: dict[str, ArchiveSpec]
     enabled: tuple[str, ...]
+    services: tuple[LocalService, ...]
     allow_partial: bool
     dask: DaskConfig
     report: ReportConfig
@@ -233,16 +291,28 @@ def load_run(config: Mapping[str, Any]) -> Run:
         name: ArchiveSpec(name=name, **_merge_options(catalogue[name], options.get(name, {})))
         for name in sorted(catalogue)
     }
+    enabled = tuple(name for name in sorted(options) if options[name]["enabled"])
     return Run(
         results=Path(filled["results"]),
         sample=SampleConfig.from_dict(filled["sample"]),
         shards=ShardConfig(**filled["shards"]),
         archives=archives,
-        enabled=tuple(name for name in sorted(options) if options[name]["enabled"]),
+        enabled=enabled,
+        services=tuple(_needed_services(filled["services"], enabled)),
         allow_partial=filled["allow_partial"],
         dask=DaskConfig(**filled["dask"]),
         report=ReportConfig(**filled["report"]),
     )
+
+
+def _needed_services(
+    services: Mapping[str, Any], enabled: tuple[str, ...]
+) -> Iterator[LocalService]:
+    for name, service in sorted(services.items()):
+        if service["enabled"] and not set(enabled).isdisjoint(service.get("archives", enabled)):
+            yield LocalService(
+                name, service["command"], service["port"], dict(service["environment"])
+            )
 
 
 def _canonical(value: dict[str, Any]) -> dict[str, Any]:

@@ -20,20 +20,57 @@ class ResultError(LightloomError):
 class ArchiveError(LightloomError):
     """A search of an archive failed.
 
+    Parameters
+    ----------
+    message : str
+    status : int, optional
+        HTTP status of the answer, if there was one.
+    retry_after_s : float, optional
+        How long the archive wants to be left alone [s].
+
     Attributes
     ----------
     error_class : str
-        The class written into the ledger: ``transient`` failures are worth another attempt,
-        the others are not.
+        The class written into the ledger: ``transient`` failures are worth another attempt within
+        the same job, the others are not.
     """
 
     error_class = "permanent"
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class TransientArchiveError(ArchiveError):
     """The archive did not answer, or broke off; the same request may succeed later."""
 
     error_class = "transient"
+
+
+class ArchiveDownError(TransientArchiveError):
+    """The archive has been down for so long that this job does not wait for it any more."""
+
+
+class AuthenticationError(ArchiveError):
+    """The archive wants a token, or refuses the one it got."""
+
+    error_class = "authentication"
+
+
+class BadRequestError(ArchiveError):
+    """The archive says that the request is wrong."""
+
+    error_class = "bad_request"
+
+
+class TruncatedAnswerError(ArchiveError):
+    """The archive cut its answer short; what it left out is unknown."""
+
+    error_class = "truncated"
 
 
 class ArchiveSchemaError(ArchiveError):

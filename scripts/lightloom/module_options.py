@@ -1,6 +1,6 @@
 """Options that only one module knows: checked against the schema that lies beside the others.
 
-A module's options have a schema of the module's name in config/schemas/modules. What a schema cannot
+A module's options have a schema of its name in config/schemas/modules. What a schema cannot
 say is left to the function that its key ``check`` names, as ``module:function``. Imported whenever
 the Snakefile is read, so nothing heavy may be imported.
 """

@@ -1,6 +1,7 @@
 """The archives: one module each, found by the name in its catalogue entry."""
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -8,7 +9,7 @@ if TYPE_CHECKING:
     from lightloom.config import ArchiveSpec
 
 
-def get_archive(spec: "ArchiveSpec") -> "Archive":
+def get_archive(spec: "ArchiveSpec", state: Path) -> "Archive":
     """Return the archive that a catalogue entry describes.
 
     Parameters
@@ -16,5 +17,7 @@ def get_archive(spec: "ArchiveSpec") -> "Archive":
     spec : ArchiveSpec
         Its module is imported here and not before, so that a run needs only the libraries of its
         archives.
+    state : Path
+        Folder shared by all jobs of the archive; see `Archive`.
     """
-    return importlib.import_module(spec.module_name).ARCHIVE(spec)
+    return importlib.import_module(spec.module_name).ARCHIVE(spec, state)

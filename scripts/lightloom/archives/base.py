@@ -1,8 +1,9 @@
 """What every archive does: plan the requests for a shard, answer one, and judge the rows."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lightloom.config import ArchiveSpec
+from lightloom.errors import ArchiveError
 from lightloom.reads import Reads
 
 #: Columns of an answer's sources: what was found near which target.
@@ -52,19 +54,48 @@ class Answer:
         In the schema ``TARGET_ROWS``, ordered by target.
     sources : pyarrow.Table
         ``SOURCES``: the survey objects matched, also those without a light curve.
+    incomplete : mapping of int to ArchiveError
+        Targets some of whose rows could not be had, and why. They keep what is here, end as
+        ``truncated`` and are asked for again.
     """
 
     rows: pa.Table
     sources: pa.Table
     reads: Reads = field(default_factory=Reads)
     method: str = ""
+    incomplete: Mapping[int, ArchiveError] = field(default_factory=dict)
 
 
 class Archive(ABC):
-    """An archive of light curves; instances travel to the Dask workers."""
+    """An archive of light curves; instances travel to the Dask workers.
 
-    def __init__(self, spec: ArchiveSpec) -> None:
+    Parameters
+    ----------
+    spec : ArchiveSpec
+        The archive's catalogue entry.
+    state : Path
+        Folder shared by all jobs and workers of the archive, for what they have to know of each
+        other: the governor of a service, its last probe, jobs that run on its side. It need not
+        exist.
+    """
+
+    def __init__(self, spec: ArchiveSpec, state: Path) -> None:
         self.spec = spec
+        self.state = state
+
+    def probe(self) -> None:  # noqa: B027 (most archives check what they open)
+        """Ask a service for something known, and compare it with the catalogue entry.
+
+        Called before the first shard is searched (see `lightloom.services.probe`). A Parquet
+        catalogue has nothing to probe: its columns are checked whenever it is opened.
+
+        Raises
+        ------
+        ArchiveSchemaError
+            If columns, types or units are not those of the entry; the message names the column.
+        TransientArchiveError
+            If the service does not answer.
+        """
 
     @abstractmethod
     def plan(self, shard: pa.Table) -> RequestPlan:

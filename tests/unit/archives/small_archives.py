@@ -23,6 +23,9 @@ CATALOGUE = yaml.safe_load((REPOSITORY / "config" / "archives.yaml").read_text()
 #: Files that archives have made; not part of the project.
 REAL = REPOSITORY.parent / "shared" / "real"
 
+#: Where services would keep what their jobs share; catalogues keep nothing.
+STATE = Path("nowhere")
+
 #: An entry to start from: flat files, one band, AB magnitudes.
 ENTRY: dict[str, Any] = {
     "module": "hats_lightcurve",
@@ -114,7 +117,7 @@ def search(
     spec: ArchiveSpec, ra_deg: Sequence[float], dec_deg: Sequence[float]
 ) -> tuple[pa.Table, pd.DataFrame]:
     """Ask an archive for targets; return its rows and the sources it found."""
-    archive = get_archive(spec)
+    archive = get_archive(spec, STATE)
     shard = shard_of(ra_deg, dec_deg)
     answers = [archive.answer(shard, request) for request in archive.plan(shard).requests]
     rows = pa.concat_tables([answer.rows for answer in answers])
@@ -124,6 +127,6 @@ def search(
 
 def ambiguous(spec: ArchiveSpec, rows: pa.Table) -> set[int]:
     """Targets of which an observation holds two sources."""
-    competing = get_archive(spec).competing_sources(rows).to_pandas()
+    competing = get_archive(spec, STATE).competing_sources(rows).to_pandas()
     counts = competing.groupby(["target", "observation"])["survey_object_id"].nunique()
     return {target for (target, _), count in counts.items() if count > 1}

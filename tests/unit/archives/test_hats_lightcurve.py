@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from small_archives import (
     ENTRY,
     REPOSITORY,
+    STATE,
     ambiguous,
     search,
     shard_of,
@@ -293,7 +294,7 @@ def test_subsets_are_one_archive(tmp_path: Path) -> None:
     times = rows["time_mjd"].to_numpy()
     assert sorted(times[rows["target"].to_numpy() == 0]) == [58000, 58001, 58002, 58100]
     assert times[rows["target"].to_numpy() == 1].tolist() == [58101.0]
-    plan = get_archive(spec).plan(shard_of(*targets))
+    plan = get_archive(spec, STATE).plan(shard_of(*targets))
     assert plan.outside_footprint.tolist() == [2]
     # The same place in both subsets is asked for at once.
     assert len(plan.requests) == 2

@@ -1,0 +1,82 @@
+"""Tokens of services: from the environment, or from a file that only its owner can read."""
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from lightloom.errors import AuthenticationError
+
+
+class Token:
+    """A secret that shows itself to nobody who prints or logs it.
+
+    Parameters
+    ----------
+    secret : str
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    def __repr__(self) -> str:
+        return "Token(***)"
+
+    @property
+    def header(self) -> str:
+        """Value of the HTTP header ``Authorization`` (RFC 6750)."""
+        return f"Bearer {self._secret}"
+
+    def redact(self, text: str) -> str:
+        """Return ``text``, such as an error message of a server, without the secret."""
+        return text.replace(self._secret, "***")
+
+
+def read_token(name: str, auth: Mapping[str, str]) -> Token | None:
+    """Read the token of an archive.
+
+    Parameters
+    ----------
+    name : str
+        The archive, for the message.
+    auth : mapping
+        The entry's ``auth``: ``token_env``, an environment variable, is looked at first, then
+        ``token_file``.
+
+    Returns
+    -------
+    Token or None
+        None if the entry asks for no token.
+
+    Raises
+    ------
+    AuthenticationError
+        If there is no token where the entry says, or others may read the file.
+    """
+    if not auth:
+        return None
+    variable, file = auth.get("token_env"), auth.get("token_file")
+    secret = os.environ.get(variable, "").strip() if variable else ""
+    if not secret and file:
+        secret = _read_file(name, Path(file).expanduser())
+    if secret and secret.isascii() and secret.isprintable() and " " not in secret:
+        return Token(secret)
+    places = [f"environment variable {variable}"] if variable else []
+    places += [f"file {file}"] if file else []
+    found = "a value with blanks or other characters that no token has" if secret else "nothing"
+    raise AuthenticationError(
+        f"archives.{name}.auth: found {found} in {' and '.join(places)}, expected the token of the"
+        " service"
+    )
+
+
+def _read_file(name: str, path: Path) -> str:
+    if not path.is_file():
+        return ""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise AuthenticationError(
+            f"archives.{name}.auth.token_file: {path} has mode {mode:04o}, expected 0600: others"
+            " than its owner may use the token"
+        )
+    return path.read_text().strip()

@@ -1,0 +1,324 @@
+"""HTTP sessions for services: requests are governed, read whole, counted, and their faults classed.
+
+`service_session` gives a ``requests.Session``, as pyvo and astroquery take one. What goes wrong is
+raised as one of the errors of `lightloom.errors`; libraries that wrap these in errors of their own
+are looked through by `classify`.
+"""
+
+import html
+import json
+import re
+import tempfile
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, cast
+from urllib.parse import urlsplit
+from xml.etree import ElementTree
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, RequestException
+from urllib3 import HTTPResponse, Retry, Timeout
+from urllib3.exceptions import HTTPError, InvalidHeader
+
+import lightloom
+from lightloom.config import ArchiveSpec
+from lightloom.errors import (
+    ArchiveError,
+    ArchiveSchemaError,
+    AuthenticationError,
+    BadRequestError,
+    TransientArchiveError,
+)
+from lightloom.reads import Reads
+from lightloom.services.credentials import Token, read_token
+from lightloom.services.governor import Governor
+
+#: A body up to this size stays in memory, a larger one goes to a temporary file [bytes].
+SPOOL_BYTES = 8 << 20
+
+#: Longest time to open a connection, if ``timeout_s`` allows more [s].
+CONNECT_S = 30.0
+
+_CHUNK_BYTES = 1 << 16
+_START_BYTES = 512
+_PAGE_BYTES = 1 << 16
+_REASON_CHARACTERS = 300
+#: Besides all from 500 on: request timeout, too early, too many requests.
+_TRANSIENT_STATUSES = (408, 425, 429)
+_NOT_IMPLEMENTED = 501
+_HTML = re.compile(rb"\s*(<!doctype\s+html|<html)", re.IGNORECASE)
+
+
+class ServiceSession(requests.Session):
+    """A session whose requests keep to the limits of an archive; of one thread alone.
+
+    Attributes
+    ----------
+    reads : Reads
+        Requests made and bytes of their bodies, as sent by the service, since the session began.
+    """
+
+    reads: Reads
+
+
+def service_session(spec: ArchiveSpec, state: Path) -> ServiceSession:
+    """Open a session for the requests of one archive.
+
+    Parameters
+    ----------
+    spec : ArchiveSpec
+        Its limits, its endpoint and where its token is found.
+    state : Path
+        Folder shared by all jobs of the archive.
+
+    Returns
+    -------
+    ServiceSession
+        Raises the errors of `lightloom.errors` for failed requests, also for HTTP statuses: 401 and
+        403 `AuthenticationError`; 408, 425, 429 and 5xx `TransientArchiveError`; other 4xx and 501
+        `BadRequestError`, whose ``status`` tells them apart. Timeouts, resets, bodies that are cut
+        or drip, and HTML pages are transient.
+
+    Raises
+    ------
+    AuthenticationError
+        If the entry asks for a token and there is none, or others can read its file.
+    """
+    token = read_token(spec.name, spec.auth)
+    session = ServiceSession()
+    session.reads = Reads()
+    session.headers["User-Agent"] = f"lightloom/{lightloom.__version__}"
+    if token:
+        session.auth = _TokenAuth(token, spec.endpoint)
+    adapter = _GovernedAdapter(session, Governor(state, spec.limits), spec, token)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+def classify(error: BaseException) -> ArchiveError:
+    """Return the error of `lightloom.errors` that an error of a library stands for.
+
+    Parameters
+    ----------
+    error : BaseException
+        Of requests, pyvo or astroquery, or an `ArchiveError` that one of these has wrapped.
+
+    Raises
+    ------
+    BaseException
+        ``error`` itself, if it is none of these: a mistake in the code is no failure of an archive.
+    """
+    for one in _causes(error):
+        if isinstance(one, ArchiveError):
+            return one
+    for one in _causes(error):
+        kind = _kind(one)
+        if kind is not None:
+            return kind(textwrap.shorten(f"{type(error).__name__}: {error}", _REASON_CHARACTERS))
+    raise error
+
+
+@contextmanager
+def archive_errors() -> Iterator[None]:
+    """Raise what goes wrong in the block as `classify` names it."""
+    try:
+        yield
+    except ArchiveError:
+        raise
+    except Exception as error:
+        raise classify(error) from error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Give an error and all that led to it; pyvo has an attribute of its own for that."""
+    seen: set[int] = set()
+    waiting: list[Any] = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if isinstance(one, BaseException) and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting += [getattr(one, "cause", None), one.__cause__, one.__context__]
+
+
+def _kind(error: BaseException) -> type[ArchiveError] | None:
+    from astropy.io.votable.exceptions import VOWarning
+    from astroquery.exceptions import InvalidQueryError, RemoteServiceError
+    from astroquery.exceptions import TimeoutError as AstroqueryTimeoutError
+    from pyvo.dal import DALFormatError, DALQueryError, DALServiceError
+
+    if isinstance(error, DALQueryError | InvalidQueryError | InvalidURL | MissingSchema):
+        return BadRequestError
+    if isinstance(error, DALFormatError):
+        # A document that does not parse was cut, or is the page of a service under maintenance;
+        # without such a cause it was whole, but had no table.
+        return ArchiveSchemaError if error.cause is None else TransientArchiveError
+    broken = (ElementTree.ParseError, json.JSONDecodeError, UnicodeDecodeError, VOWarning)
+    transient = (DALServiceError, RemoteServiceError, AstroqueryTimeoutError, RequestException)
+    if isinstance(error, (*broken, *transient)):
+        return TransientArchiveError
+    return None
+
+
+class _TokenAuth(AuthBase):
+    """Sends the token to the archive's own server, and to no other."""
+
+    def __init__(self, token: Token, endpoint: str) -> None:
+        self._token = token
+        self._server = _server(endpoint)
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if _server(request.url or "") == self._server:
+            request.headers["Authorization"] = self._token.header
+        return request
+
+
+def _server(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
+
+
+class _GovernedAdapter(HTTPAdapter):
+    """Sends each request when the governor allows it, and reads its body within its slot."""
+
+    def __init__(
+        self, session: ServiceSession, governor: Governor, spec: ArchiveSpec, token: Token | None
+    ) -> None:
+        super().__init__()
+        self._session = session
+        self._governor = governor
+        self._name = spec.name
+        self._timeout_s = float(spec.limits["timeout_s"])
+        self._token = token
+
+    def send(self, request: requests.PreparedRequest, *_: Any, **options: Any) -> requests.Response:
+        """Send a request; the options of the caller for streams and timeouts are not heeded."""
+        options |= {
+            "stream": True,
+            "timeout": Timeout(
+                total=self._timeout_s,
+                connect=min(self._timeout_s, CONNECT_S),
+                read=self._timeout_s,
+            ),
+        }
+        what = f"{self._name}: {request.method} {_without_query(request.url or '')}"
+        with self._governor.request():
+            self._session.reads += Reads(requests=1)
+            deadline_s = time.monotonic() + self._timeout_s
+            try:
+                response = super().send(request, **options)
+                start = self._spool(response, deadline_s)
+            except (InvalidURL, InvalidSchema) as error:
+                raise BadRequestError(f"{what}: {error}") from error
+            except (RequestException, HTTPError, OSError) as error:
+                raise TransientArchiveError(self._redacted(f"{what}: {error}")) from error
+            if response.ok:
+                self._refuse_html(response, start, what)
+            else:
+                raise self._error(response, what)
+        return response
+
+    def _spool(self, response: requests.Response, deadline_s: float) -> bytes:
+        """Read the body, let the response give it again, and return its first bytes."""
+        raw = cast(HTTPResponse, response.raw)
+        body = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 (the response's)
+        with _cut_off(raw, deadline_s - time.monotonic()) as cut_off:
+            try:
+                for chunk in raw.stream(_CHUNK_BYTES, decode_content=False):
+                    body.write(chunk)
+                    self._session.reads += Reads(bytes=len(chunk))
+            except (HTTPError, OSError, ValueError):
+                if not cut_off.is_set():
+                    raise
+        if cut_off.is_set():
+            raw.close()
+            raise requests.Timeout(f"the answer took longer than {self._timeout_s:g} s")
+        raw.release_conn()
+        body.seek(0)
+        start = body.read(_START_BYTES)
+        body.seek(0)
+        headers = raw.headers.copy()
+        headers.discard("Transfer-Encoding")
+        response.raw = HTTPResponse(
+            body=cast(IO[bytes], body),
+            headers=headers,
+            status=raw.status,
+            version=raw.version,
+            reason=raw.reason,
+            preload_content=False,
+            decode_content=False,
+            request_method=response.request.method,
+        )
+        return start
+
+    def _refuse_html(self, response: requests.Response, start: bytes, what: str) -> None:
+        is_packed = "Content-Encoding" in response.headers
+        is_html = response.headers.get("Content-Type", "").startswith("text/html")
+        if response.status_code < 300 and (_HTML.match(start) or (is_packed and is_html)):
+            # No archive answers in HTML, but its web server does while it is under maintenance.
+            page = self._redacted(_text(response))
+            raise TransientArchiveError(f"{what}: found an HTML page: {page}")
+
+    def _error(self, response: requests.Response, what: str) -> ArchiveError:
+        status = response.status_code
+        said = _text(response)
+        message = self._redacted(f"{what}: HTTP {status} {response.reason}{said and f': {said}'}")
+        if status in (401, 403):
+            return AuthenticationError(message, status=status)
+        if status in _TRANSIENT_STATUSES or (status >= 500 and status != _NOT_IMPLEMENTED):
+            retry_after_s = _retry_after_s(response.headers.get("Retry-After", ""))
+            return TransientArchiveError(message, status=status, retry_after_s=retry_after_s)
+        return BadRequestError(message, status=status)
+
+    def _redacted(self, text: str) -> str:
+        """Servers repeat what they were sent."""
+        return self._token.redact(text) if self._token else text
+
+
+@contextmanager
+def _cut_off(raw: HTTPResponse, after_s: float) -> Iterator[threading.Event]:
+    """End the body after a time: the timeout of a socket does not see one that drips for ever."""
+    cut_off = threading.Event()
+
+    def end() -> None:
+        cut_off.set()
+        # The answer may have ended just now.
+        with suppress(OSError, RuntimeError, ValueError):
+            raw.shutdown()
+
+    timer = threading.Timer(max(0.0, after_s), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield cut_off
+    finally:
+        timer.cancel()
+
+
+def _retry_after_s(header: str) -> float | None:
+    """Return the wait that a header ``Retry-After`` asks for, in seconds or until a date [s]."""
+    if not header:
+        return None
+    try:
+        return float(Retry().parse_retry_after(header))
+    except InvalidHeader:
+        return None
+
+
+def _text(response: requests.Response) -> str:
+    """Return what a page or an error document says to people, shortened."""
+    page = response.raw.read(_PAGE_BYTES, decode_content=True).decode("utf-8", "replace")
+    words = re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", page)
+    return textwrap.shorten(html.unescape(words), _REASON_CHARACTERS, placeholder=" ...")
+
+
+def _without_query(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
