@@ -49,7 +49,7 @@ DESIGNED = {
     ("ra-zero-west", "hcv"): ("data", 1),
 }
 CHOICES = {
-    "tess": ["SPOC 120", "SPOC 20", "TESS-SPOC 600", "QLP 600"],
+    "tess": ["SPOC 120", "SPOC 20", "TESS-SPOC 600", "QLP 600", "QLP 1800"],
     "kepler": ["Kepler 1800", "Kepler 60"],
     "k2": ["K2 1800"],
 }

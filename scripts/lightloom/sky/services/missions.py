@@ -56,6 +56,7 @@ class Mission:
 
 _SPOC, _FAST = ("SPOC", 120), ("SPOC", 20)
 _FFI, _QLP, _OLD_QLP = ("TESS-SPOC", 600), ("QLP", 600), ("QLP", 1800)
+_TASOC = ("TASOC", 1800)
 _LONG, _SHORT, _K2 = ("Kepler", 1800), ("Kepler", 60), ("K2", 1800)
 
 TESS = Mission(
@@ -84,6 +85,7 @@ TESS = Mission(
         (_FFI, _QLP),
         (_SPOC, _FFI, _QLP),
         (_OLD_QLP,),
+        (_TASOC,),
     ),
 )
 KEPLER = Mission(
