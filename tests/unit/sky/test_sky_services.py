@@ -126,6 +126,7 @@ def test_rubin_objects_lie_in_the_fields(services: Path) -> None:
 
 def test_events_are_of_all_kinds(services: Path) -> None:
     triggers = read(services, "heasarc/fermigtrig")
+    assert triggers["trigger_name"].is_unique
     assert {"GRB", "SFLARE", "TGF"} < set(triggers["trigger_type"])
     assert triggers["error_radius"].between(0.5, 25.0).all()
     neutrinos = read(services, "heasarc/icecubepsc")

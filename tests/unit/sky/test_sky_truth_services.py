@@ -271,7 +271,8 @@ def test_light_curves_are_those_of_the_best_files(
             if kind not in CHOICES[archive]:
                 n_unwanted += 1
                 continue
-            (field,) = re.findall(r"-s\d{4}|_s\d{4}|- Q\d+|-c\d\d", _naming(product))
+            named = f"{product.productFilename} {product.description}"
+            (field,) = re.findall(r"-s\d{4}|_s\d{4}|- Q\d+|-c\d\d", named)
             rank = CHOICES[archive].index(kind)
             key = (product.target_name, field.strip("_- "))
             n_unwanted += key in best
@@ -290,11 +291,6 @@ def test_light_curves_are_those_of_the_best_files(
             rtol=1e-12,
         )
     assert n_unwanted > 0 or archive == "k2"
-
-
-def _naming(product: object) -> str:
-    """The text of a product that names its sector, quarter or campaign."""
-    return f"{product.productFilename} {product.description}"  # type: ignore[attr-defined]
 
 
 def test_fluxes_follow_from_the_native_values(lightcurves: pd.DataFrame) -> None:
