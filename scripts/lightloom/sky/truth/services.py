@@ -230,14 +230,12 @@ def _find_mission(
     rows = chosen.merge(cadences.to_pandas(), on="product", validate="many_to_many")
     return Found(
         pd.concat([_mission_rows(rows, column) for column in ("PDCSAP", "SAP")]),
-        matches.groupby("target")["target_name"].nunique(),
+        chosen.groupby("target")["target_name"].nunique(),
         repeated(chosen.drop_duplicates(["target", "target_name"]), ["target"]),
     )
 
 
 def _mission_rows(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    # A cadence with neither time nor flux was not observed.
-    rows = rows.dropna(how="all", subset=["time", f"{column.lower()}_flux"])
     flux = rows[f"{column.lower()}_flux"]
     has_time = rows["time"].notna().to_numpy()
     mjd = np.full(len(rows), np.nan)
