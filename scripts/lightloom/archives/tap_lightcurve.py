@@ -106,7 +106,7 @@ class TapLightcurve(CatalogArchive):
         expected = self._expected(self._writer.match_columns())
         position = self._writer.position
         searched_deg = (radius_arcsec + options["match_margin_arcsec"]) / 3600
-        if options["upload"]:
+        if self._writer.uploads_targets:
             replies = ask_about_targets(
                 service,
                 self._writer.match(searched_deg),

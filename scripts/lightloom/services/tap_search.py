@@ -64,7 +64,7 @@ def ask_about_targets(
         positions = {TARGET_RA: ra_deg[targets], TARGET_DEC: dec_deg[targets]}
         upload = pa.table(columns | positions)
         reply = _ask_uploaded(
-            service, adql, expected, upload, "targets", {name: "deg" for name in positions}, counted
+            service, adql, expected, upload, "targets", dict.fromkeys(positions, "deg"), counted
         )
         numbers = pa.array(targets).take(reply[TARGET].cast(pa.int64()))
         return reply.set_column(reply.column_names.index(TARGET), TARGET, numbers)
