@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lightloom.catalogs.geometry import IntArray
+from lightloom.catalogs.geometry import FloatArray, IntArray
 from lightloom.catalogs.storage import CountedFile
 from lightloom.errors import ArchiveSchemaError, DamagedFileError, TransientArchiveError
 
@@ -50,6 +50,14 @@ def batches(
     yield from parquet.iter_batches(
         batch_size=batch_size, row_groups=[row_group], columns=names, use_threads=False
     )
+
+
+def degrees(positions: pa.Table) -> tuple[FloatArray, FloatArray]:
+    """Return the two columns of a table as arrays of float64, null as NaN."""
+    ra, dec = (
+        pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False) for column in positions.columns
+    )
+    return ra, dec
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,16 @@ class Neighbourhoods:
         by_cell = np.argsort(cell, kind="stable")
         return cls(ra_deg, dec_deg, radius_arcsec, order, cell[by_cell], target[by_cell])
 
+    def inside(self, ra_deg: FloatArray, dec_deg: FloatArray) -> tuple[IntArray, IntArray]:
+        """Return the positions that lie in any neighbourhood, by number, and the cell of each.
+
+        A position that is not on the sphere lies in none.
+        """
+        valid = np.flatnonzero(np.isfinite(ra_deg) & (np.abs(dec_deg) <= 90))
+        cell = cells_at(ra_deg[valid], dec_deg[valid], self.order)
+        inside = self.contain(cell)
+        return valid[inside], cell[inside]
+
     def contain(self, cell: IntArray) -> npt.NDArray[np.bool_]:
         """Tell which cells (of this order) belong to any neighbourhood."""
         at = np.searchsorted(self.cell, cell)
@@ -161,6 +171,52 @@ class Neighbourhoods:
         return np.searchsorted(self.cell, low, side="left") < np.searchsorted(
             self.cell, high, side="right"
         )
+
+    def touch_boxes(
+        self,
+        ra_min_deg: npt.ArrayLike,
+        ra_max_deg: npt.ArrayLike,
+        dec_min_deg: npt.ArrayLike,
+        dec_max_deg: npt.ArrayLike,
+    ) -> npt.NDArray[np.bool_]:
+        """Tell which boxes hold a position that may lie within the radius of a target.
+
+        Parameters
+        ----------
+        ra_min_deg, ra_max_deg : array_like of float, shape (n_boxes,)
+            Ranges of right ascension, in any cycle.
+        dec_min_deg, dec_max_deg : array_like of float, shape (n_boxes,)
+            Ranges of declination.
+
+        Returns
+        -------
+        numpy.ndarray of bool, shape (n_boxes,)
+        """
+        radius_deg = self.radius_arcsec / 3600
+        half_width = self._half_widths_deg()
+        # Box by box: all at once would take memory for each pair of a box and a target.
+        touched = [
+            np.any(
+                (self.dec_deg >= dec_min - radius_deg)
+                & (self.dec_deg <= dec_max + radius_deg)
+                & (
+                    np.mod(self.ra_deg - (ra_min - half_width), 360.0)
+                    <= (ra_max - ra_min) + 2 * half_width
+                )
+            )
+            for ra_min, ra_max, dec_min, dec_max in np.column_stack(
+                [ra_min_deg, ra_max_deg, dec_min_deg, dec_max_deg]
+            ).astype(np.float64)
+        ]
+        return np.array(touched, bool)
+
+    def _half_widths_deg(self) -> FloatArray:
+        """Return how far the circle of each target reaches in right ascension."""
+        radius, dec = np.radians(self.radius_arcsec / 3600), np.radians(self.dec_deg)
+        pole_inside = np.abs(dec) + radius >= np.pi / 2
+        sine = np.where(pole_inside, 0.0, np.sin(radius) / np.cos(dec))
+        half_width: FloatArray = np.where(pole_inside, 180.0, np.degrees(np.arcsin(sine)))
+        return half_width
 
     def match(
         self, ra_deg: FloatArray, dec_deg: FloatArray, cell: IntArray

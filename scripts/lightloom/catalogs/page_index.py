@@ -6,7 +6,7 @@ The numbers of fields are those of ``parquet.thrift`` in Apache Parquet 2.11.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,8 @@ _CHUNK_OFFSET, _CHUNK_METADATA = 2, 3
 _OFFSET_INDEX, _COLUMN_INDEX = (4, 5), (6, 7)
 _TYPE, _ENCODINGS, _PATH, _CODEC, _N_VALUES, _DECODED_BYTES, _STORED_BYTES = range(1, 8)
 _DATA_PAGE, _DICTIONARY_PAGE = 9, 11
+# How limits of the physical types INT64, FLOAT and DOUBLE are stored.
+_LIMIT_TYPES = {2: "<i8", 4: "<f4", 5: "<f8"}
 # Fields of OffsetIndex, ColumnIndex, PageHeader and the headers of data pages, old and new.
 _LOCATIONS, _LOCATION = 1, (1, 2, 3)
 _NULL_PAGES, _LOWEST, _HIGHEST = 1, 2, 3
@@ -46,8 +48,8 @@ _PAGE_DECODED_BYTES, _DATA_HEADERS, _PAGE_VALUES = 2, (5, 8), 1
 class Limits(NamedTuple):
     """Lowest and highest value of each page, without meaning in those that hold nulls alone."""
 
-    lowest: IntArray
-    highest: IntArray
+    lowest: npt.NDArray[Any]
+    highest: npt.NDArray[Any]
     null: npt.NDArray[np.bool_]
 
 
@@ -98,15 +100,11 @@ class PageIndex:
     Parameters
     ----------
     file : CatalogFile
-    key : Leaf
-        A column of 64-bit integers, with a column index.
+    limited : sequence of Leaf
+        Columns of 64-bit integers or floating-point numbers, with a column index.
     leaves : sequence of Leaf
-        Columns with an offset index, stored in one chunk per row group; the key may be among them.
-
-    Attributes
-    ----------
-    limits : list of Limits
-        Limits of the key in each row group.
+        Columns with an offset index, stored in one chunk per row group; the limited ones may be
+        among them.
 
     Raises
     ------
@@ -114,10 +112,10 @@ class PageIndex:
         If it cannot be decoded.
     """
 
-    def __init__(self, file: CatalogFile, key: Leaf, leaves: Sequence[Leaf]) -> None:
+    def __init__(self, file: CatalogFile, limited: Sequence[Leaf], leaves: Sequence[Leaf]) -> None:
         self._path = file.path
         n_rows = [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
-        paths = {leaf.name: _stored_path(file, leaf) for leaf in (key, *leaves)}
+        paths = {leaf.name: _stored_path(file, leaf) for leaf in (*limited, *leaves)}
         with self._decoding():
             self._footer = _footer(file)
             by_path = [
@@ -128,10 +126,14 @@ class PageIndex:
                 for g in elements(self._footer, _FILE_ROW_GROUPS)
             ]
             chunks = {name: [group[path] for group in by_path] for name, path in paths.items()}
-            spans = [_span(chunk, _COLUMN_INDEX) for chunk in chunks[key.name]]
+            bounded = {leaf.name: chunks[leaf.name] for leaf in limited}
+            spans = [_span(chunk, _COLUMN_INDEX) for column in bounded.values() for chunk in column]
             spans += [_span(chunk, _OFFSET_INDEX) for column in chunks.values() for chunk in column]
             indexes = [read_struct(content)[0] for content in file.source.read_ranges(spans)]
-            self.limits = [_limits(indexes.pop(0)) for _ in n_rows]
+            self._limits = {
+                name: [_limits(value(chunk, _CHUNK_METADATA), indexes.pop(0)) for chunk in column]
+                for name, column in bounded.items()
+            }
             self._pages = {
                 name: [
                     _pages(value(chunk, _CHUNK_METADATA), indexes.pop(0), n)
@@ -139,6 +141,10 @@ class PageIndex:
                 ]
                 for name, column in chunks.items()
             }
+
+    def limits(self, leaf: Leaf, row_group: int) -> Limits:
+        """Return the limits of a limited column in the pages of a row group."""
+        return self._limits[leaf.name][row_group]
 
     def pages(self, leaf: Leaf, row_group: int) -> Pages:
         """Return the pages of a column in a row group."""
@@ -207,9 +213,12 @@ def _span(chunk: Struct, fields: tuple[int, int]) -> Range:
     return start, start + length
 
 
-def _limits(index: Struct) -> Limits:
+def _limits(chunk: Struct, index: Struct) -> Limits:
+    type_ = np.dtype(_LIMIT_TYPES[value(chunk, _TYPE)])
     lowest, highest = (
-        np.frombuffer(b"".join(limit.ljust(8, b"\0") for limit in elements(index, field)), "<i8")
+        np.frombuffer(
+            b"".join(limit.ljust(type_.itemsize, b"\0") for limit in elements(index, field)), type_
+        )
         for field in (_LOWEST, _HIGHEST)
     )
     return Limits(lowest, highest, np.array(elements(index, _NULL_PAGES)) == 1)

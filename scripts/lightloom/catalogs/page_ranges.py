@@ -1,8 +1,9 @@
-"""Reading a remote file through its page index: ranges of bytes, many at a time.
+"""Reading a file through its page index: ranges of bytes, many at a time.
 
 What must be read is known before it is asked for, so that a partition costs a few round trips: the
-end of the file, the pages of the key, those of the positions, those of the matches. pyarrow decodes
-files made in memory of these pages alone.
+end of the file, the pages of the key, those of the positions, those of the matches. Without a key
+the limits of the positions tell which of their pages may hold a source near a target. pyarrow
+decodes files made in memory of these pages alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,10 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lightloom.catalogs.files import CatalogFile, Key, Leaf, batches, decoding
+from lightloom.catalogs.files import CatalogFile, Key, Leaf, batches, decoding, degrees
 from lightloom.catalogs.geometry import FloatArray, IntArray, Neighbourhoods
 from lightloom.catalogs.page_index import PageIndex, Pages
 from lightloom.catalogs.storage import Range
@@ -23,26 +23,41 @@ from lightloom.catalogs.storage import Range
 _BATCH_BYTES = 32 << 20
 
 
+def limited_leaves(file: CatalogFile, ra: Leaf, dec: Leaf, key: Key | None) -> list[Leaf]:
+    """Return the columns whose limits tell which pages may hold a source near a target."""
+    return [file.leaf(key.column)] if key else [ra, dec]
+
+
+def has_page_index(file: CatalogFile, limited: Sequence[Leaf], leaves: Sequence[Leaf]) -> bool:
+    """Tell whether single pages of the columns can be addressed by the limits of some of them."""
+    if file.metadata.num_row_groups == 0:
+        return False
+    limits = [chunk for leaf in limited for chunk in file.chunks(0, leaf)]
+    chunks = [chunk for leaf in leaves for chunk in file.chunks(0, leaf)]
+    return all(chunk.has_column_index for chunk in limits) and all(
+        chunk.has_offset_index for chunk in chunks
+    )
+
+
 class PageRangeReader:
-    """Finds candidates in a remote file and reads columns of some of them.
+    """Finds candidates in a file and reads columns of some of them.
 
     Attributes
     ----------
     rows : int
-        Rows whose key was decoded.
+        Rows whose key or position was decoded.
     """
 
     plan = "page ranges"
 
     def __init__(
-        self, file: CatalogFile, ra: Leaf, dec: Leaf, key: Key, leaves: Sequence[Leaf]
+        self, file: CatalogFile, ra: Leaf, dec: Leaf, key: Key | None, leaves: Sequence[Leaf]
     ) -> None:
         self._file = file
         self._ra = ra
         self._dec = dec
         self._key = key
-        self._key_leaf = file.leaf(key.column)
-        self._index = PageIndex(file, self._key_leaf, [ra, dec, *leaves])
+        self._index = PageIndex(file, limited_leaves(file, ra, dec, key), [ra, dec, *leaves])
         self._candidates = np.empty(0, np.int64)
         self.requests = 0
         self.bytes = 0
@@ -50,36 +65,75 @@ class PageRangeReader:
 
     def candidates(self, targets: Neighbourhoods) -> tuple[FloatArray, FloatArray, IntArray]:
         """Return position (deg) and cell of every row in a neighbourhood, in file order."""
-        rows, cells = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        for row, table in self._batches(self._rows_near(targets), [self._key_leaf]):
-            cell = self._key.cells(table.column(0), targets.order)
-            inside = np.flatnonzero(targets.contain(cell))
-            rows.append(row[inside])
-            cells.append(cell[inside])
-            self.rows += len(row)
-        self._candidates = np.concatenate(rows)
-        positions = self._take(self._candidates, [self._ra, self._dec])
-        ra, dec = (
-            pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
-            for column in positions.columns
-        )
-        return ra, dec, np.concatenate(cells)
+        if self._key is None:
+            found = self._candidates_by_position(targets)
+        else:
+            found = self._candidates_by_key(targets, self._key)
+        self._candidates, ra, dec, cell = found
+        return ra, dec, cell
 
     def payload(self, candidates: IntArray, leaves: Sequence[Leaf]) -> pa.Table:
         """Return columns of some candidates, given by ascending numbers."""
         return self._take(self._candidates[candidates], leaves)
 
-    def _rows_near(self, targets: Neighbourhoods) -> IntArray:
+    def _candidates_by_key(
+        self, targets: Neighbourhoods, key: Key
+    ) -> tuple[IntArray, FloatArray, FloatArray, IntArray]:
+        leaf = self._file.leaf(key.column)
+        rows, cells = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for row, table in self._batches(self._rows_by_key(targets, key, leaf), [leaf]):
+            cell = key.cells(table.column(0), targets.order)
+            inside = np.flatnonzero(targets.contain(cell))
+            rows.append(row[inside])
+            cells.append(cell[inside])
+            self.rows += len(row)
+        row = np.concatenate(rows)
+        return row, *degrees(self._take(row, [self._ra, self._dec])), np.concatenate(cells)
+
+    def _candidates_by_position(
+        self, targets: Neighbourhoods
+    ) -> tuple[IntArray, FloatArray, FloatArray, IntArray]:
+        found = [(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, np.int64))]
+        for row, table in self._batches(self._rows_by_position(targets), [self._ra, self._dec]):
+            ra, dec = degrees(table)
+            inside, cell = targets.inside(ra, dec)
+            found.append((row[inside], ra[inside], dec[inside], cell))
+            self.rows += len(row)
+        row, ra, dec, cell = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return row, ra, dec, cell
+
+    def _rows_by_key(self, targets: Neighbourhoods, key: Key, leaf: Leaf) -> IntArray:
         """Return the rows of all pages that the key's limits do not rule out."""
         rows = [np.empty(0, np.int64)]
-        for row_group, limits in enumerate(self._index.limits):
+        for row_group, first in enumerate(self._file.first_rows[:-1]):
+            limits = self._index.limits(leaf, row_group)
             low, high = (
-                self._key.cells(pa.array(limit), targets.order)
+                key.cells(pa.array(limit), targets.order)
                 for limit in (limits.lowest, limits.highest)
             )
             near = ~limits.null & targets.touch(low, high)
-            pages = self._index.pages(self._key_leaf, row_group)
-            rows.append(self._file.first_rows[row_group] + pages.rows(np.flatnonzero(near)))
+            rows.append(first + self._index.pages(leaf, row_group).rows(np.flatnonzero(near)))
+        return np.concatenate(rows)
+
+    def _rows_by_position(self, targets: Neighbourhoods) -> IntArray:
+        """Return the rows of all pages that the positions' limits do not rule out."""
+        rows = [np.empty(0, np.int64)]
+        for row_group, first in enumerate(self._file.first_rows[:-1]):
+            ra, dec = (self._index.limits(leaf, row_group) for leaf in (self._ra, self._dec))
+            starts = [
+                self._index.pages(leaf, row_group).first_row for leaf in (self._ra, self._dec)
+            ]
+            # Pages of the two columns need not begin at the same rows.
+            bounds = np.union1d(*starts)
+            in_ra, in_dec = (
+                np.searchsorted(start, bounds[:-1], side="right") - 1 for start in starts
+            )
+            near = targets.touch_boxes(
+                ra.lowest[in_ra], ra.highest[in_ra], dec.lowest[in_dec], dec.highest[in_dec]
+            )
+            near &= ~(ra.null[in_ra] | dec.null[in_dec])
+            spans = zip(bounds[:-1][near], bounds[1:][near], strict=True)
+            rows += [np.arange(first + start, first + end) for start, end in spans]
         return np.concatenate(rows)
 
     def _take(self, rows: IntArray, leaves: Sequence[Leaf]) -> pa.Table:

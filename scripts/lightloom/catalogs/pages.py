@@ -40,15 +40,6 @@ _SETTINGS = {
 }
 
 
-def has_page_index(file: CatalogFile, key: Key, leaves: Sequence[Leaf]) -> bool:
-    """Tell whether single pages of the columns can be addressed by the key."""
-    if file.metadata.num_row_groups == 0:
-        return False
-    (key_chunk,) = file.chunks(0, file.leaf(key.column))
-    chunks = [chunk for leaf in leaves for chunk in file.chunks(0, leaf)]
-    return key_chunk.has_column_index and all(chunk.has_offset_index for chunk in chunks)
-
-
 class PageReader:
     """Finds candidates in a local file and reads columns of some of them.
 

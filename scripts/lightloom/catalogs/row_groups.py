@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lightloom.catalogs.files import CatalogFile, Key, Leaf, batches, decoding
-from lightloom.catalogs.geometry import FloatArray, IntArray, Neighbourhoods, cells_at
+from lightloom.catalogs.files import CatalogFile, Key, Leaf, batches, decoding, degrees
+from lightloom.catalogs.geometry import FloatArray, IntArray, Neighbourhoods
 
 
 class RowGroupReader:
@@ -68,7 +67,7 @@ class RowGroupReader:
                 self.rows += batch.num_rows
         row = np.concatenate(rows)
         positions = self._take(row, [self._ra, self._dec])
-        return row, *_degrees(positions), np.concatenate(cells)
+        return row, *degrees(positions), np.concatenate(cells)
 
     def _candidates_by_position(
         self, targets: Neighbourhoods
@@ -78,14 +77,11 @@ class RowGroupReader:
             if not self._box_may_match(row_group, targets):
                 continue
             for first, batch in self._batches(row_group, [self._ra, self._dec]):
-                ra, dec = _degrees(
+                ra, dec = degrees(
                     pa.table([self._ra.of(batch), self._dec.of(batch)], ["ra", "dec"])
                 )
-                valid = np.flatnonzero(np.isfinite(ra) & (np.abs(dec) <= 90))
-                cell = cells_at(ra[valid], dec[valid], targets.order)
-                inside = targets.contain(cell)
-                row = valid[inside]
-                found.append((first + row, ra[row], dec[row], cell[inside]))
+                row, cell = targets.inside(ra, dec)
+                found.append((first + row, ra[row], dec[row], cell))
                 self.rows += batch.num_rows
         row, ra, dec, cell = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return row, ra, dec, cell
@@ -103,11 +99,7 @@ class RowGroupReader:
         dec = self._statistics(row_group, self._dec)
         if ra is None or dec is None:
             return True
-        radius_deg = targets.radius_arcsec / 3600
-        in_dec = (targets.dec_deg >= dec.min - radius_deg) & (
-            targets.dec_deg <= dec.max + radius_deg
-        )
-        return bool(np.any(in_dec & _in_ra_range(targets, ra.min, ra.max)))
+        return bool(targets.touch_boxes([ra.min], [ra.max], [dec.min], [dec.max])[0])
 
     def _statistics(self, row_group: int, leaf: Leaf) -> pq.Statistics | None:
         (chunk,) = self._file.chunks(row_group, leaf)
@@ -139,22 +131,3 @@ class RowGroupReader:
                 if here.stop == len(local):
                     break
         return pa.Table.from_batches(taken, schema)
-
-
-def _degrees(positions: pa.Table) -> tuple[FloatArray, FloatArray]:
-    """Return two columns as arrays of float64, null as NaN."""
-    ra, dec = (
-        pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False) for column in positions.columns
-    )
-    return ra, dec
-
-
-def _in_ra_range(targets: Neighbourhoods, ra_min: float, ra_max: float) -> np.ndarray:
-    """Tell which circles touch a range of right ascension, which may be given in any cycle."""
-    radius = np.radians(targets.radius_arcsec / 3600)
-    dec = np.radians(targets.dec_deg)
-    pole_inside = np.abs(dec) + radius >= np.pi / 2
-    sine = np.where(pole_inside, 0.0, np.sin(radius) / np.cos(dec))
-    half_width = np.where(pole_inside, 180.0, np.degrees(np.arcsin(sine)))
-    distance = np.mod(targets.ra_deg - (ra_min - half_width), 360.0)
-    return distance <= (ra_max - ra_min) + 2 * half_width

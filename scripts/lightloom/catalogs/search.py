@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from lightloom.catalogs.files import CatalogFile, Key, Leaf
 from lightloom.catalogs.geometry import FINEST_ORDER, FloatArray, IntArray, Neighbourhoods
 from lightloom.catalogs.layouts import CatalogSpec, partition_files
-from lightloom.catalogs.page_ranges import PageRangeReader
-from lightloom.catalogs.pages import PageReader, has_page_index
+from lightloom.catalogs.page_ranges import PageRangeReader, has_page_index, limited_leaves
+from lightloom.catalogs.pages import PageReader
 from lightloom.catalogs.planning import Search
 from lightloom.catalogs.row_groups import RowGroupReader
 from lightloom.errors import ArchiveSchemaError, DamagedFileError
@@ -207,8 +207,8 @@ def _reader(
     file: CatalogFile, spec: CatalogSpec, key: Key | None, leaves: Sequence[Leaf]
 ) -> PageReader | PageRangeReader | RowGroupReader:
     ra, dec = file.position_leaf(spec.ra), file.position_leaf(spec.dec)
-    if key and has_page_index(file, key, [ra, dec, *leaves]):
-        if file.source.local:
+    if has_page_index(file, limited_leaves(file, ra, dec, key), [ra, dec, *leaves]):
+        if key and file.source.local:
             return PageReader(file, ra, dec, key)
         if all(len(file.chunks(0, leaf)) == 1 for leaf in leaves):
             return PageRangeReader(file, ra, dec, key, leaves)

@@ -36,6 +36,9 @@ ARRIVAL_S = 2.0
 #: First wait after a failure; it doubles with every further one [s].
 FIRST_WAIT_S = 0.5
 
+#: An archive that asks for more is asked again after this time [s].
+LONGEST_QUIET_S = 7 * 86400.0
+
 _POLL_S = (0.01, 0.25)
 _LOCK_POLL_S = 0.005
 
@@ -85,16 +88,35 @@ class _State:
 
     @classmethod
     def from_json(cls, document: dict[str, Any], now_s: float) -> Self:
-        """Read what ``asdict`` has made; no time but an end of a rest can lie after ``now_s``."""
-        recent = {
-            name: (min(float(start), now_s), None if end is None else min(float(end), now_s))
-            for name, (start, end) in document.pop("recent").items()
-        }
-        quiet, opened = document.pop("quiet"), document.pop("opened")
-        state = cls(recent, quiet=_Rest(**quiet), opened=opened and _Rest(**opened), **document)
-        for rest in filter(None, (state.quiet, state.opened)):
-            rest.since_s = min(float(rest.since_s), now_s)
-        return state
+        """Read what ``asdict`` has made; no time but the end of a rest can lie after ``now_s``.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError, AttributeError
+            If the document is damaged.
+        """
+        opened = document["opened"]
+        return cls(
+            recent={
+                str(name): (
+                    min(float(start), now_s),
+                    None if end is None else min(float(end), now_s),
+                )
+                for name, (start, end) in document["recent"].items()
+            },
+            failures=int(document["failures"]),
+            quiet=_rest(document["quiet"], now_s),
+            opened=None if opened is None else _rest(opened, now_s),
+            probe=str(document["probe"]),
+            failed_probes=int(document["failed_probes"]),
+        )
+
+
+def _rest(document: Mapping[str, Any], now_s: float) -> _Rest:
+    length_s = float(document["length_s"])
+    if not 0.0 <= length_s <= LONGEST_QUIET_S:
+        raise ValueError(f"a rest of {length_s} s")
+    return _Rest(min(float(document["since_s"]), now_s), length_s)
 
 
 class Governor:
@@ -246,7 +268,8 @@ class Governor:
             longest_s = min(
                 FIRST_WAIT_S * 2.0 ** min(state.failures - 1, 30), self._limits["longest_wait_s"]
             )
-            quiet = _Rest(now_s, max(retry_after_s, random.uniform(0.0, longest_s)))
+            wait_s = max(retry_after_s, random.uniform(0.0, longest_s))
+            quiet = _Rest(now_s, min(wait_s, LONGEST_QUIET_S))
             state.quiet = max(state.quiet, quiet, key=lambda rest: rest.until_s)
             is_probe = state.opened is not None and state.probe == name
             state.failed_probes += is_probe
@@ -268,9 +291,11 @@ class Governor:
         with lock:
             now_s = _folder_time_s(self._folder / "clock")
             state = _read_state(path, now_s)
-            yield state, now_s
-            temporary.write_text(json.dumps(asdict(state)))
-            temporary.replace(path)
+            try:
+                yield state, now_s
+            finally:
+                temporary.write_text(json.dumps(asdict(state)))
+                temporary.replace(path)
 
 
 def _end(state: _State, name: str, now_s: float) -> None:

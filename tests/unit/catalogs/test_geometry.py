@@ -96,6 +96,34 @@ def test_match_is_exact(targets: list[Position], radius_arcsec: float, seed: int
     np.testing.assert_allclose(separation, expected[target, source], rtol=1e-8, atol=1e-9)
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(awkward_positions(), min_size=1, max_size=5), radii_arcsec(), st.integers(0, 2**32))
+def test_box_that_holds_a_match_is_touched(
+    targets: list[Position], radius_arcsec: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    ra, dec = (np.array(values) for values in zip(*targets, strict=True))
+    around = Neighbourhoods.of(ra, dec, radius_arcsec)
+    source_ra, source_dec = offset(
+        targets[0], rng.uniform(0, 360, 50), rng.uniform(0, 1, 50) * radius_arcsec
+    )
+    source_ra = source_ra % 360
+    low, high = np.sort([source_ra, rng.permutation(source_ra)], axis=0)
+    south, north = np.sort([source_dec, rng.permutation(source_dec)], axis=0)
+    assert around.touch_boxes(low, high, south, north).all()
+
+
+def test_box_far_from_all_targets_is_not_touched() -> None:
+    around = Neighbourhoods.of(np.array([0.001, 120.0]), np.array([10.0, 89.9999]), 5.0)
+    touched = around.touch_boxes(
+        [359.0, 1.0, 200.0, 100.0],
+        [359.9999, 2.0, 210.0, 110.0],
+        [9.0, 9.0, 89.0, 80],
+        [11, 11, 90, 85],
+    )
+    assert touched.tolist() == [True, False, True, False]
+
+
 def test_positions_that_are_not_finite_match_nothing() -> None:
     around = Neighbourhoods.of(np.array([45.0]), np.array([0.0]), 5.0)
     cell = np.full(3, cells([45.0], [0.0], around.order)[0])

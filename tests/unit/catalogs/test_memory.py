@@ -13,7 +13,7 @@ from written_catalogs import cells, pixel_centres
 PIXEL = (2, 20)
 N_SOURCES, N_EPOCHS = 50_000, 300
 #: With all matches in one query, or a row group in one batch, it takes 380 to 480 MiB.
-LIMIT_MIB = 300
+LIMIT_MIB = 345
 
 #: Prints by how much the peak of the process exceeds what it needs for its modules.
 SEARCH = """

@@ -125,6 +125,8 @@ LAYOUTS = {
     "no statistics": ("_healpix_29", hats(row_group_size=3, write_statistics=False), ROW_GROUPS),
     "no key": (None, hats(row_group_size=3), ROW_GROUPS),
     "no key, no statistics": (None, hats(row_group_size=3, write_statistics=False), ROW_GROUPS),
+    "no key, page index": (None, hats(row_group_size=5, **SMALL_PAGES), RANGES),
+    "no key, remote": (None, remote(row_group_size=5, **SMALL_PAGES), RANGES),
     "hipscat": ("_hipscat_index", hats(row_group_size=3), ROW_GROUPS),
     "folders": ("_healpix_29", hats(suffix="/", n_files=2, write_page_index=True), PAGES),
     "other suffix": ("_healpix_29", hats(suffix=".snappy.parq"), ROW_GROUPS),
@@ -237,6 +239,24 @@ def test_only_pages_with_matches_are_read(tmp_path: Path) -> None:
     assert result.plan == PAGES
     assert result.reads.bytes < footer + 0.2 * path.stat().st_size
     assert 0 < result.reads.rows < table.num_rows
+
+
+def test_without_a_key_only_pages_near_the_targets_are_read(tmp_path: Path) -> None:
+    table, targets = crowd(20_000)
+    small_pages = {"data_page_size": 2048, "write_batch_size": 64, "use_dictionary": False}
+    spec = write_hats(
+        tmp_path / "catalog",
+        table.drop_columns(["_healpix_29"]),
+        BASE_PIXELS,
+        write_page_index=True,
+        **small_pages,
+    )
+    (result,) = search(spec, targets[:1], 1.0)
+    (path,) = [p for p in Path(spec.endpoint).rglob("*.parquet") if pq.read_metadata(p).num_rows]
+    assert result.plan == RANGES
+    assert result.matches.num_rows > 0
+    assert result.reads.bytes < pq.read_metadata(path).serialized_size + 0.2 * path.stat().st_size
+    assert 0 < result.reads.rows < 0.1 * table.num_rows
 
 
 def test_no_row_group_without_candidates_is_read(tmp_path: Path) -> None:
