@@ -99,6 +99,13 @@ class Outcome:
     def fail(self, targets: NDArray[np.int64], error: ArchiveError) -> None:
         """Record a failed request; of several failures the first one stays."""
         state = "truncated" if isinstance(error, TruncatedAnswerError) else "failed"
+        self._end(targets, state, error)
+
+    def cut_short(self, target: int, error: ArchiveError) -> None:
+        """Record that some rows of a target could not be had."""
+        self._end(np.array([target]), "truncated", error)
+
+    def _end(self, targets: NDArray[np.int64], state: str, error: ArchiveError) -> None:
         for target in targets[_is_open(self.state[targets])]:
             self.state[target] = state
             self.error_class[target] = error.error_class
@@ -156,6 +163,9 @@ class _Search:
         else:
             self.reads += result.reads
             self.attempt.keep(self.asked, request, result)
+            for target, error in sorted(result.incomplete.items()):
+                _log.error("a target keeps a part of its rows: %s", error)
+                self.outcome.cut_short(self.asked[target], error)
 
 
 def _ask(
@@ -223,7 +233,8 @@ def _write_rows(
         for rows in merge_by_target(streams, shard.num_rows, SORT_KEYS):
             target = rows["target"].to_numpy()
             outcome.n_rows += np.bincount(target, minlength=shard.num_rows)
-            outcome.state[_ambiguous_targets(archive, rows)] = "ambiguous"
+            ambiguous = _ambiguous_targets(archive, rows)
+            outcome.state[ambiguous[_is_open(outcome.state[ambiguous])]] = "ambiguous"
             rows = rows.append_column("objectid", objectids.take(rows["target"]))
             rows = rows.append_column("archive", pa.repeat(archive.spec.name, rows.num_rows))
             sink.write(rows.drop_columns(["target"]))

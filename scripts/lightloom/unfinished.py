@@ -58,7 +58,9 @@ class Unfinished:
     def attempts(self) -> list["Attempt"]:
         """The attempts that had got as far as asking."""
         folders = sorted(self._folder.iterdir())
-        attempts = [Attempt(folder, self._n_targets) for folder in folders]
+        attempts = [
+            Attempt(folder, self._n_targets, is_last=folder == folders[-1]) for folder in folders
+        ]
         return [attempt for attempt in attempts if attempt.began]
 
     @property
@@ -73,7 +75,7 @@ class Unfinished:
         """Return an attempt that has not begun."""
         folder = self._folder / f"{len(list(self._folder.iterdir())):04d}"
         folder.mkdir()
-        return Attempt(folder, self._n_targets)
+        return Attempt(folder, self._n_targets, is_last=True)
 
     def clear(self) -> None:
         """Forget all attempts."""
@@ -87,15 +89,21 @@ class _Record:
     """An answer as it is kept: its rows in a file, all else in a line of the attempt's list."""
 
     targets: list[int]
+    incomplete: list[int]
     method: str
     sources: dict[str, list[Any]]
     rows_bytes: int
 
 
 class Attempt:
-    """The answers of one attempt; see `Unfinished`. Targets are rows of the shard."""
+    """The answers of one attempt; see `Unfinished`. Targets are rows of the shard.
 
-    def __init__(self, folder: Path, n_targets: int) -> None:
+    A target some of whose rows could not be had is not finished, as the next attempt asks for it
+    again; until then what there is of it counts.
+    """
+
+    def __init__(self, folder: Path, n_targets: int, *, is_last: bool) -> None:
+        self._is_last = is_last
         self._plan = folder / "plan.json"
         self._list = folder / "answers.jsonl"
         self._folder = folder
@@ -144,6 +152,7 @@ class Attempt:
                 writer.write_table(_renumbered(rows, asked))
         record = _Record(
             targets=asked[np.unique(request.targets)].tolist(),
+            incomplete=asked[sorted(answer.incomplete)].tolist(),
             method=answer.method,
             sources=_renumbered(answer.sources, asked).to_pydict(),
             rows_bytes=path.stat().st_size if rows.num_rows else 0,
@@ -184,15 +193,26 @@ class Attempt:
 
     @cached_property
     def finished(self) -> NDArray[np.bool_]:
-        """Targets all of whose requests were answered, shape (n_targets,)."""
+        """Targets all of whose requests were answered in full, shape (n_targets,)."""
+        return self._answered & ~self._incomplete
+
+    @cached_property
+    def _incomplete(self) -> NDArray[np.bool_]:
+        incomplete = np.zeros(self._n_targets, bool)
+        for _, record in self._records:
+            incomplete[record.incomplete] = True
+        return incomplete
+
+    @cached_property
+    def _answered(self) -> NDArray[np.bool_]:
         answered = np.zeros(self._n_targets, np.int64)
         for _, record in self._records:
             answered[record.targets] += 1
-        finished = np.zeros(self._n_targets, bool)
-        finished[self.outside_footprint] = True
+        all_answered = np.zeros(self._n_targets, bool)
+        all_answered[self.outside_footprint] = True
         asked = self._planned["asked"]
-        finished[asked] |= answered[asked] == self._planned["requests"]
-        return finished
+        all_answered[asked] |= answered[asked] == self._planned["requests"]
+        return all_answered
 
     @property
     def methods(self) -> set[str]:
@@ -200,7 +220,7 @@ class Attempt:
         return {record.method for _, record in self._records}
 
     def sources(self) -> pa.Table:
-        """Return the matched sources of the finished targets, in the schema ``SOURCES``."""
+        """Return the matched sources of the targets that count, in the schema ``SOURCES``."""
         sources = (
             pa.concat_tables(
                 pa.Table.from_pydict(record.sources, SOURCES) for _, record in self._records
@@ -208,19 +228,20 @@ class Attempt:
             if self._records
             else SOURCES.empty_table()
         )
-        return self._of_finished(sources)
+        return self._counting(sources)
 
     def row_streams(self) -> list[Iterator[pa.Table]]:
-        """Return the rows of the finished targets, a stream ordered by target for each answer."""
+        """Return the rows of the targets that count, a stream ordered by target for each answer."""
         return [self._row_stream(path) for path, record in self._records if record.rows_bytes]
 
     def _row_stream(self, path: Path) -> Iterator[pa.Table]:
         with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
             for index in range(reader.num_record_batches):
-                yield self._of_finished(pa.table(reader.get_batch(index)))
+                yield self._counting(pa.table(reader.get_batch(index)))
 
-    def _of_finished(self, table: pa.Table) -> pa.Table:
-        return table.filter(pa.array(self.finished[table["target"].to_numpy()]))
+    def _counting(self, table: pa.Table) -> pa.Table:
+        counts = self._answered if self._is_last else self.finished
+        return table.filter(pa.array(counts[table["target"].to_numpy()]))
 
 
 def _renumbered(table: pa.Table, asked: NDArray[np.int64]) -> pa.Table:

@@ -55,7 +55,8 @@ class Answer:
     sources : pyarrow.Table
         ``SOURCES``: the survey objects matched, also those without a light curve.
     incomplete : mapping of int to ArchiveError
-        Targets about which something is missing, and why; the others are answered whole.
+        Targets some of whose rows could not be had, and why. They keep what is here, end as
+        ``truncated`` and are asked for again.
     """
 
     rows: pa.Table
