@@ -128,7 +128,9 @@ class TapLightcurve(CatalogArchive):
         if not replies.tables:
             raise next(iter(replies.failures.values()))
         reply = pa.concat_tables(replies.tables)
-        return within_radius(reply, position, ra_deg, dec_deg, radius_arcsec), replies.failures
+        found = within_radius(reply, position, ra_deg, dec_deg, radius_arcsec)
+        order = [("target", "ascending"), (self._writer.object_id, "ascending")]
+        return found.sort_by(order), replies.failures
 
     def _measurements(self, service: Service, found: pa.Table) -> tuple[pa.Table | None, Failures]:
         """Return the measurements of the objects found, and targets without all of theirs."""

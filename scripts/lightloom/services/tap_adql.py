@@ -2,8 +2,8 @@
 
 Two queries: ``match`` finds the objects near the targets, ``rows`` their measurements; a table that
 holds the measurements themselves needs ``match`` alone. Both start from the uploaded table with a
-LEFT OUTER JOIN, so that every uploaded row comes back at least once: a reply in which one is missing
-is not whole. Imported whenever the Snakefile is read, so nothing heavy may be imported here.
+LEFT OUTER JOIN, so that every uploaded row comes back at least once: a reply in which one is
+missing is not whole. Imported whenever the Snakefile is read, so nothing heavy may be imported.
 """
 
 import re

@@ -103,7 +103,10 @@ def _check_template(name: str, template: str, entry: Mapping[str, Any]) -> Itera
         yield f"cannot be read: {error}"
         return
     for key in sorted(found - known):
-        yield f"unknown placeholder {{{key}}}{did_you_mean(key, known)} (expected: {_listed(known)})"
+        nearest = did_you_mean(key, known)
+        yield f"unknown placeholder {{{key}}}{nearest} (expected: {_listed(known)})"
+    if found - known:
+        return
     uploads = writer.uploads_targets if name == "match" else writer.uploads_objects
     needed = {"match": ("circles", "targets"), "rows": ("ids", "objects")}[name][uploads]
     if needed not in found:
