@@ -10,6 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
+from lightloom.config import ArchiveSpec, load_run
+
 #: Limits with waits that suit a test.
 LIMITS: dict[str, Any] = {
     "concurrent_requests": 4,
@@ -116,3 +118,29 @@ def service_spec(endpoint: str, **changes: Any) -> SimpleNamespace:
     """The part of a catalogue entry that a session reads."""
     limits = LIMITS | changes.pop("limits", {})
     return SimpleNamespace(name="survey", endpoint=endpoint, auth={}, limits=limits, **changes)
+
+
+def counter_spec(endpoint: str, **changes: Any) -> ArchiveSpec:
+    """Check an entry of the service `example_archives.counter`, as a run does."""
+    entry = {
+        "module": "example_archives.counter",
+        "title": "A counter",
+        "release": "DR1",
+        "endpoint": endpoint,
+        "layout": "service",
+        "query_version": 1,
+        "radius_arcsec": 1.0,
+        "epoch_jyear": 2016.0,
+        "views": {},
+        "citation": {"bibcode": "2020AJ....000....1X", "acknowledgement": "A counter"},
+        **changes,
+    }
+    limits = {"retries": 0, "threads": 1, "mem_mb": 1000, **LIMITS}
+    entry["limits"] = limits | changes.get("limits", {})
+    source = {"kind": "table", "path": "x.csv", "ra": "ra", "dec": "dec"}
+    config = {
+        "sample": {"sources": [source]},
+        "archives": {"counter": {"enabled": True}},
+        "catalogue": {"counter": entry},
+    }
+    return load_run(config).archives["counter"]
