@@ -55,7 +55,11 @@ def _write(path: Path, columns: dict[str, Any], units: dict[str, str] | None = N
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pandas(pd.DataFrame(columns), preserve_index=False)
     fields = [
-        field.with_metadata({"unit": units[field.name]}) if field.name in (units or {}) else field
+        pa.field(
+            field.name,
+            pa.string() if pa.types.is_large_string(field.type) else field.type,
+            metadata={"unit": (units or {}).get(field.name, ""), "description": field.name},
+        )
         for field in table.schema
     ]
     pq.write_table(table.cast(pa.schema(fields)), path)
