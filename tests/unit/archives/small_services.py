@@ -1,4 +1,4 @@
-"""Small tables behind a real TAP server: what the laboratory serves in the tests of TAP archives."""
+"""Small tables behind a real TAP server, which the laboratory is in the tests of TAP archives."""
 
 import copy
 from collections.abc import Sequence
@@ -45,8 +45,9 @@ def positions(n_targets: int = N_OBJECTS) -> tuple[list[float], list[float]]:
 
 
 def write_tables(sky: Path) -> Path:
-    """Write the tables of the small NSC and of HEASARC."""
+    """Write the tables of small services."""
     write_nsc(sky / "services" / "nsc")
+    write_rubin(sky / "services" / "rubin")
     write_heasarc(sky / "services" / "heasarc")
     return sky
 
@@ -67,9 +68,7 @@ def _write(path: Path, columns: dict[str, Any], units: dict[str, str] | None = N
 
 def measurements() -> pd.DataFrame:
     """The measurements of the small NSC: each object in three bands, twice."""
-    number, band, night = (
-        index.ravel() for index in np.indices((N_OBJECTS - 1, len(BANDS), 2))
-    )
+    number, band, night = (index.ravel() for index in np.indices((N_OBJECTS - 1, len(BANDS), 2)))
     exposure = [f"c4d_{night}_{BANDS[band]}" for night, band in zip(night, band, strict=True)]
     measured = pd.DataFrame(
         {
@@ -124,9 +123,7 @@ def events(n_events: int = 400) -> pd.DataFrame:
                 [dec_deg - 2.0, dec_deg + 2.0, dec_deg],
             ),
             # The second of the last three ends 0.36 arcsec before the target.
-            "error_radius": np.append(
-                rng.uniform(0.2, 40.0, n_events - 3), [2.0001, 1.9999, 0.01]
-            ),
+            "error_radius": np.append(rng.uniform(0.2, 40.0, n_events - 3), [2.0001, 1.9999, 0.01]),
             "event_energy": 10.0 ** rng.uniform(2, 6, n_events),
         }
     )
@@ -161,10 +158,65 @@ def write_heasarc(folder: Path) -> None:
     )
 
 
+def forced_sources() -> pd.DataFrame:
+    """Forced photometry of three Rubin objects, the second one a duplicate of the first."""
+    number, visit = (index.ravel() for index in np.indices((3, 4)))
+    return pd.DataFrame(
+        {
+            "objectId": 2**61 + number,
+            "visit": 2024111000001 + visit,
+            "detector": number,
+            "band": np.array(["r", "g"])[visit % 2],
+            # The faintest fluxes scatter around zero.
+            "psfFlux": 1000.5 * number - 500.25 + visit,
+            "psfFluxErr": 10.0 + visit,
+            **{
+                flag: visit == at
+                for flag, at in (
+                    ("psfFlux_flag", 9),
+                    ("invalidPsfFlag", 9),
+                    ("pixelFlags_bad", 2),
+                    ("pixelFlags_saturatedCenter", 9),
+                    ("pixelFlags_suspectCenter", 1),
+                    ("pixelFlags_nodataCenter", 9),
+                )
+            },
+        }
+    )
+
+
+def write_rubin(folder: Path) -> None:
+    ra_deg, dec_deg = ORIGIN_DEG
+    _write(
+        folder / "dp1.Object.parquet",
+        {
+            "objectId": 2**61 + np.arange(3),
+            "coord_ra": [ra_deg] * 3,
+            "coord_dec": [dec_deg, dec_deg + 0.1 / 3600, dec_deg + STEP_DEG],
+            "detect_isPrimary": [True, False, True],
+        },
+        {"coord_ra": "deg", "coord_dec": "deg"},
+    )
+    _write(
+        folder / "dp1.ForcedSource.parquet",
+        dict(forced_sources()),
+        {"psfFlux": "nJy", "psfFluxErr": "nJy"},
+    )
+    _write(
+        folder / "dp1.Visit.parquet",
+        {
+            "visit": 2024111000001 + np.arange(4),
+            "expMidptMJD": 60623.25 + np.arange(4),
+            "expTime": np.full(4, 30.0),
+        },
+        {"expMidptMJD": "d", "expTime": "s"},
+    )
+
+
 def service_spec(laboratory: Laboratory, name: str, **changes: Any) -> ArchiveSpec:
     """The project's entry of an archive, at the laboratory; options and limits are merged."""
     entry = copy.deepcopy(ENTRIES[name])
-    service = "nsc" if name == "nsc" else "heasarc"
+    service = name if name in ("nsc", "rubin") else "heasarc"
     entry["endpoint"] = f"{laboratory.url(service)}/tap"
     entry["limits"] = LIMITS | changes.pop("limits", {})
     entry["options"] |= changes.pop("options", {})
