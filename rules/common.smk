@@ -7,6 +7,7 @@ MERGED    the light curves of each shard
 DRAWN     the ranks of the targets whose light curves are drawn
 """
 
+import re
 import sys
 
 from lightloom.catalogs.markers import marker
@@ -17,10 +18,10 @@ from lightloom.plan import fetch_keys, load_plan, set_aside_unfinished, sync_pla
 from snakemake.exceptions import WorkflowError
 
 
-def checked(function, *arguments):
+def checked(function, *arguments, **options):
     """Call a function of the library; wrong input ends the run with its message alone."""
     try:
-        return function(*arguments)
+        return function(*arguments, **options)
     except LightloomError as error:
         raise WorkflowError(str(error)) from None
 
@@ -28,6 +29,11 @@ def checked(function, *arguments):
 def requested(target):
     """Tell whether a target was named: Snakemake itself reads its targets after the Snakefile."""
     return target in sys.argv[1:]
+
+
+def dry_run():
+    """Tell whether a dry run was asked for: Snakemake itself knows it after the Snakefile."""
+    return any(re.fullmatch(r"--dry-?run|-[a-zA-Z]*n[a-zA-Z]*", option) for option in sys.argv[1:])
 
 
 def catalogue_files(archive):
@@ -71,7 +77,11 @@ def growing(mem_mb):
 
 RUN = checked(load_run, config)
 # Jobs run with the plan that the main process has made: the sample may have changed meanwhile.
-PLAN = checked(sync_plan, RUN) if workflow.is_main_process else checked(load_plan, RUN.results)
+PLAN = (
+    checked(sync_plan, RUN, dry_run=dry_run())
+    if workflow.is_main_process
+    else checked(load_plan, RUN.results)
+)
 KEYS = {archive: checked(fetch_keys, PLAN, RUN.archives[archive]) for archive in RUN.enabled}
 if workflow.is_main_process:
     set_aside_unfinished(PLAN, KEYS, thorough=requested("repair"))

@@ -40,16 +40,24 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class TableSource:
-    """A table of targets in a file; config/README.md explains the keys.
+    """A table of targets, or an inbox of such tables; config/README.md explains the keys.
 
     Attributes
     ----------
+    kind : str
+        ``table``, or ``inbox`` for a folder of tables and each table of it.
     path : str
-        The file, as the configuration writes it; messages and source rows repeat it.
+        The file, folder or URL, as the configuration writes it; messages and source rows repeat it.
     ra, dec, id, label_column, pmra, pmdec, parallax : str or None
         Names of columns.
     ref_epoch : str, float or None
         Name of a column, or the epoch of all rows [Julian year].
+    unit : str or None
+        Unit of the coordinates, if the configuration states one.
+    cone : dict or None
+        Centre and radius of the part of the sky to keep [deg].
+    max_targets : int or None
+        Ids to keep at most.
     """
 
     kind: str
@@ -63,15 +71,41 @@ class TableSource:
     pmdec: str | None = None
     parallax: str | None = None
     ref_epoch: str | float | None = None
-    unit: str = "deg"
+    unit: str | None = None
     frame: str = "icrs"
+    format: str | None = None
+    storage_options: dict[str, Any] = field(default_factory=dict)
+    cone: dict[str, float] | None = None
+    moc: str | None = None
+    max_targets: int | None = None
+
+
+@dataclass(frozen=True)
+class LiteratureSource:
+    """A published sample, by its name or its bibcode (config/samples/literature.yaml)."""
+
+    kind: str
+    name: str
+    label: str | None = None
+    cone: dict[str, float] | None = None
+    moc: str | None = None
+    max_targets: int | None = None
+
+
+SampleSource = TableSource | LiteratureSource
+
+_SOURCES: dict[str, type[SampleSource]] = {
+    "table": TableSource,
+    "inbox": TableSource,
+    "literature": LiteratureSource,
+}
 
 
 @dataclass(frozen=True)
 class SampleConfig:
     """The section ``sample``."""
 
-    sources: tuple[TableSource, ...]
+    sources: tuple[SampleSource, ...]
     merge_radius_arcsec: float
     on_bad_row: str
 
@@ -85,7 +119,7 @@ class SampleConfig:
     @classmethod
     def from_dict(cls, section: Mapping[str, Any]) -> Self:
         """Make it from a checked section of the configuration."""
-        sources = tuple(TableSource(**source) for source in section["sources"])
+        sources = tuple(_SOURCES[source["kind"]](**source) for source in section["sources"])
         return cls(sources, section["merge_radius_arcsec"], section["on_bad_row"])
 
 

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from lightloom.config_schema import KeyPath, Problem
 from lightloom.suggest import did_you_mean
@@ -105,8 +106,12 @@ def _check_source(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield other, f"missing, expected both pmra and pmdec, found only {motions[0]}"
     if motions and "ref_epoch" not in source:
         yield "ref_epoch", "missing, expected the epoch of positions with proper motions"
-    if source["frame"] == "galactic" and source["unit"] == "hourangle":
+    if source.get("frame") == "galactic" and source.get("unit") == "hourangle":
         yield "unit", "found 'hourangle', expected deg for the frame galactic"
+    if "@" in urlsplit(source.get("path", "")).netloc:
+        yield "path", "found a user or password in the address, expected them in the environment"
+    if source["kind"] == "inbox" and "://" in source["path"]:
+        yield "path", f"found {source['path']!r}, expected a folder on this machine"
 
 
 def _check_dask(dask: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -63,9 +63,12 @@ def _lines_below(schema: Mapping[str, Any], file: str, path: str) -> Iterator[st
         entry, entry_file = _resolved(schema["additionalProperties"], file)
         if "properties" in entry:
             yield from _lines(entry, entry_file, f"{path}.<name>.")
+    # Several kinds have the same keys; a key is listed once for each of its meanings.
+    lines: dict[str, None] = {}
     for kind in schema.get("items", {}).get("allOf", ()):
         item, item_file = _resolved(kind["then"], file)
-        yield from _lines(item, item_file, f"{path}[].")
+        lines |= dict.fromkeys(_lines(item, item_file, f"{path}[]."))
+    yield from lines
 
 
 def _resolved(schema: Mapping[str, Any], file: str) -> tuple[Mapping[str, Any], str]:

@@ -10,17 +10,19 @@ import ast
 import hashlib
 import importlib.util
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightloom.errors import ConfigError
+from lightloom.sample.sources import find_tables
 
 if TYPE_CHECKING:
     from lightloom.config import ArchiveSpec, Run
 
 #: Raise it when the meaning of the sample's or the shards' files changes.
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,10 @@ def digest_json(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _fingerprint(run: "Run") -> str:
-    files = []
-    for source in run.sample.sources:
-        path = Path(source.path)
-        status = path.stat() if path.exists() else None
-        files.append([str(path), status and status.st_size, status and status.st_mtime_ns])
-    return digest_json([PLAN_VERSION, run.sample.as_dict(), run.shards.max_targets, files])
+def fingerprint(run: "Run", states: Mapping[str, Any]) -> str:
+    """Identify the tables of a sample and the settings that turn them into shards."""
+    settings = [PLAN_VERSION, run.sample.as_dict(), run.shards.max_targets]
+    return digest_json([*settings, dict(states)])
 
 
 def load_plan(results: Path) -> Plan:
@@ -85,16 +84,19 @@ def load_plan(results: Path) -> Plan:
     return Plan(results, shards)
 
 
-def sync_plan(run: "Run") -> Plan:
+def sync_plan(run: "Run", *, dry_run: bool = False) -> Plan:
     """Bring the sample and the shard files up to date with the sample's sources.
 
     Files whose content would stay the same are left alone, so that their times and bytes do not
-    change. A start without changes compares sizes and times only.
+    change. A start without changes compares sizes and times only, and the versions that servers
+    tell of remote tables.
 
     Parameters
     ----------
     run : Run
         The validated configuration.
+    dry_run : bool
+        Leave wrong tables of an inbox where they are.
 
     Returns
     -------
@@ -106,17 +108,18 @@ def sync_plan(run: "Run") -> Plan:
         If the sample is wrong; all earlier files stay.
     """
     path = plan_path(run.results)
-    fingerprint = _fingerprint(run)
+    tables = find_tables(run.sample, run.results / "sample" / ".copies")
     if path.exists():
         document = json.loads(path.read_text())
         plan = load_plan(run.results)
         whole = all(shard_path(run.results, name).exists() for name in plan.shards)
-        if document["fingerprint"] == fingerprint and whole:
+        same = document["fingerprint"] == fingerprint(run, tables.states)
+        if same and whole and (dry_run or not document.get("wrong_arrivals")):
             return plan
     # Only a changed sample needs the table libraries.
     from lightloom.sample.build import build_sample
 
-    return build_sample(run, fingerprint)
+    return build_sample(run, tables, dry_run=dry_run)
 
 
 def code_hash(spec: "ArchiveSpec") -> str:

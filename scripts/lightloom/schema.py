@@ -252,6 +252,24 @@ SOURCE_ROWS = pa.schema(
     ]
 )
 
+#: Kept apart for the same reason: what nobody uses here changes no target.
+EXTRA_COLUMNS = pa.schema(
+    [
+        _field("objectid", pa.string(), "the target", ucd="meta.id;meta.main", nullable=False),
+        _field("source", pa.string(), "the table", ucd="meta.id", nullable=False),
+        _field(
+            "row", pa.int64(), "the row in the table, from 1", ucd="meta.number", nullable=False
+        ),
+        _field(
+            "extra_columns",
+            pa.string(),
+            "its further columns as a JSON object, each value as it is written",
+            ucd="meta.note",
+            nullable=False,
+        ),
+    ]
+)
+
 LEDGER = pa.schema(
     [
         _field("objectid", pa.string(), "the target", ucd="meta.id;meta.main", nullable=False),

@@ -44,6 +44,15 @@ def parse_leaf(name: str) -> tuple[int, int] | None:
     return int(order), int(pixel)
 
 
+def overlap(first: str, second: str) -> bool:
+    """Tell whether the places of two shards have anything in common."""
+    places = parse_leaf(first), parse_leaf(second)
+    if places[0] is None or places[1] is None:
+        return True
+    (order, pixel), (finer_order, finer_pixel) = sorted((places[0], places[1]))
+    return finer_pixel >> 2 * (finer_order - order) == pixel
+
+
 def split(cells: NDArray[np.int64], max_targets: int) -> list[Leaf]:
     """Divide a sorted sample into shards.
 

@@ -123,7 +123,7 @@ class Laboratory:
 
     def fault_report(self) -> list[dict[str, Any]]:
         """Return the rules with the number of requests concerned and struck."""
-        return self._ask("/__faults")  # type: ignore[no-any-return]
+        return self._ask("/__faults")
 
     def log(self, service: str | None = None, since_s: float = 0.0) -> list[dict[str, Any]]:
         """Return the records of requests, in the order in which these ended.

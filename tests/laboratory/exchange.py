@@ -137,4 +137,4 @@ def exchange_of(request: Request) -> Exchange:
     exchange: Any = request.scope["exchange"]
     if exchange.problem is not None:
         raise exchange.problem
-    return exchange  # type: ignore[no-any-return]
+    return exchange

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Protocol
+from typing import Any, Protocol, get_origin
 
 #: What a rule may do.
 ACTIONS = frozenset(
@@ -27,6 +27,25 @@ ACTIONS = frozenset(
         "job_seconds",
     }
 )
+
+#: What JSON may give for the fields of a rule, by their type.
+KINDS: dict[Any, tuple[type, ...]] = {
+    str: (str,),
+    bool: (bool,),
+    int: (int,),
+    float: (int, float),
+    tuple: (tuple,),
+    dict: (dict,),
+}
+JSON_NAMES = {
+    str: "a string",
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    tuple: "an array",
+    dict: "an object",
+    type(None): "null",
+}
 
 
 class Asked(Protocol):
@@ -125,9 +144,15 @@ class Rule:
             )
         if document.get("action") not in ACTIONS:
             raise FaultScriptError(f"rule {document}: action must be one of {sorted(ACTIONS)}")
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
-        if isinstance(values.get("target"), str):
-            values["target"] = (values["target"],)
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in document.items()
+        }
+        for entry in fields(cls):
+            kinds = KINDS.get(get_origin(entry.type) or entry.type, (int, float, type(None)))
+            if entry.name in values and type(values[entry.name]) not in kinds:
+                raise FaultScriptError(f"rule {document}: {entry.name} must be {_names(kinds)}")
+        if values["action"] == "job_seconds" and "seconds" not in values:
+            raise FaultScriptError(f"rule {document}: job_seconds needs seconds")
         try:
             re.compile(values.get("path", ""))
         except re.error as error:
@@ -215,6 +240,10 @@ class FaultScript:
         text = f"{rule.seed}\n{self._repeated[key]}\n{asked.fingerprint}"
         digest = hashlib.sha256(text.encode()).digest()
         return int.from_bytes(digest[:8], "big") / 2**64 < rule.probability
+
+
+def _names(kinds: tuple[type, ...]) -> str:
+    return " or ".join(JSON_NAMES[kind] for kind in kinds)
 
 
 def _positions(targets: list[str]) -> list[tuple[float, float]]:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, UploadFile
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -77,6 +77,9 @@ class Gate:
             exchange.rule = self._script.choose(exchange)
             scope["exchange"] = exchange
             await self._serve(service, exchange, scope, receive, wire)
+        except ClientDisconnect:
+            # The client has gone while it sent its request; the log shows status 0.
+            return
         finally:
             self._log.add(_record(exchange, wire, start_s, time.time()))
 
@@ -115,9 +118,9 @@ class Gate:
             await self._app(scope, receive, _swallow)
         if rule.action == "timeout":
             await _hang(receive, rule.seconds)
-            wire.close()
+            await wire.close()
         elif rule.action == "reset":
-            wire.reset()
+            await wire.reset()
         elif response := _refusal(service, rule):
             await response(scope, receive, wire)
         else:
@@ -156,7 +159,7 @@ class Sender:
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
             self.bytes_sent += len(body)
             if self.bytes_sent >= limit or not message.get("more_body"):
-                self.close()
+                await self.close()
             return
         self.bytes_sent += len(body)
         await self._send({**message, "body": body})
@@ -168,13 +171,13 @@ class Sender:
             await self._send({"type": "http.response.body", "body": piece, "more_body": True})
             self.bytes_sent += len(piece)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connection after what has been sent."""
-        self._wires.close(self._scope["client"])
+        await self._wires.close(self._scope["client"])
 
-    def reset(self) -> None:
+    async def reset(self) -> None:
         """Break the connection with a TCP reset."""
-        self._wires.reset(self._scope["client"])
+        await self._wires.reset(self._scope["client"])
 
 
 def _refusal(service: Service, rule: Rule) -> Response | None:
@@ -182,9 +185,11 @@ def _refusal(service: Service, rule: Rule) -> Response | None:
     if rule.action in ("status", "out_of_service"):
         response = service.error(rule.message, rule.status)
         if rule.retry_after_s is not None:
-            at_s = time.time() + rule.retry_after_s
-            value = formatdate(at_s, usegmt=True) if rule.retry_after_date else rule.retry_after_s
-            response.headers["retry-after"] = f"{value:g}" if value == rule.retry_after_s else value
+            response.headers["retry-after"] = (
+                formatdate(time.time() + rule.retry_after_s, usegmt=True)
+                if rule.retry_after_date
+                else f"{rule.retry_after_s:g}"
+            )
         return response
     if rule.action == "votable_error":
         return documents.votable_error(rule.message, 200)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -22,7 +23,6 @@ from laboratory.uws import FINAL_PHASES, Job, Jobs, job_document, jobs_document
 LOOK_S = 0.02
 #: Longest time [s] that a request with WAIT is kept.
 LONGEST_WAIT_S = 60.0
-#: Parameters of a job that are not passed on as such.
 XML_TYPE = "text/xml"
 
 
@@ -112,7 +112,7 @@ class TapService:
         if "QUERY" in exchange.parameters:
             exchange.targets += constant_targets(exchange.parameters["QUERY"])
 
-    def _upload(self, name: str, source: str, exchange: Exchange):  # type: ignore[no-untyped-def]
+    def _upload(self, name: str, source: str, exchange: Exchange) -> pa.Table:
         part = source.removeprefix("param:")
         if part == source:
             raise RequestProblemError(f"UPLOAD {name}: only param: is supported, found {source}")

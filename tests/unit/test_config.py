@@ -66,7 +66,7 @@ def test_shipped_configuration(config: Config) -> None:
     assert (source.path, source.id, source.unit, source.frame) == (
         "config/samples/yang2018.csv",
         "name",
-        "deg",
+        None,
         "icrs",
     )
     assert run.archives["ztf"].module_name == "lightloom.archives.ztf"
@@ -235,7 +235,8 @@ SOURCE = ("sample", "sources", 0)
 ZTF = ("catalogue", "ztf")
 KEYS = "allow_partial, archives, catalogue, dask, report, results, sample, services, shards"
 SOURCE_KEYS = (
-    "dec, frame, id, kind, label, label_column, parallax, path, pmdec, pmra, ra, ref_epoch, unit"
+    "cone, dec, format, frame, id, kind, label, label_column, max_targets, moc, parallax, path,"
+    " pmdec, pmra, ra, ref_epoch, storage_options, unit"
 )
 IN_A_FILE = "(write it without quotes, in a file: values nested in --config arrive as text)"
 
@@ -287,7 +288,7 @@ WRONG: list[tuple[Any, ...]] = [
     ),
     (
         _edit(*SOURCE, "kind", value="fits"),
-        "sample.sources[0].kind: found 'fits', expected one of table",
+        "sample.sources[0].kind: found 'fits', expected one of table, literature, inbox",
     ),
     (
         _edit(*SOURCE, "frame", value="b1950"),

@@ -11,6 +11,7 @@ from lightloom.sharding import (
     POSITION_ORDER,
     content_hash,
     leaf_name,
+    overlap,
     parse_leaf,
     split,
 )
@@ -62,6 +63,17 @@ def test_names_and_the_whole_sky() -> None:
     assert parse_leaf(ALL_SKY) is None
     assert [leaf.name for leaf in split(np.array([5, 7]), 2)] == [ALL_SKY]
     assert split(np.array([], np.int64), 2) == []
+
+
+@given(pixel=FINE_PIXELS, others=st.lists(st.tuples(st.integers(0, 6), FINE_PIXELS), max_size=20))
+def test_places_overlap_if_one_holds_the_other(pixel: int, others: list[tuple[int, int]]) -> None:
+    for order, other in others:
+        ancestor = leaf_name(order, pixel >> 2 * (MAX_ORDER - order))
+        assert overlap(ancestor, leaf_name(MAX_ORDER, pixel))
+        assert overlap(leaf_name(MAX_ORDER, pixel), ancestor)
+        same = other >> 2 * (MAX_ORDER - order) == pixel >> 2 * (MAX_ORDER - order)
+        assert overlap(ancestor, leaf_name(MAX_ORDER, other)) == same
+        assert overlap(ALL_SKY, ancestor)
 
 
 def test_the_hash_sees_content_and_only_content() -> None:

@@ -56,6 +56,25 @@ def read_bytes(path: str, storage_options: Mapping[str, Any]) -> bytes | None:
     return _transported(path, read)
 
 
+def file_version(path: str, storage_options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the store tells of a file that differs once its content does, JSON-able.
+
+    Returns
+    -------
+    dict
+        Such as its size and ETag, perhaps nothing.
+    """
+
+    def version() -> dict[str, Any]:
+        file_system, inner = url_to_fs(path, **storage_options)
+        file_system.invalidate_cache()
+        found = file_system.info(inner)
+        told = {name: found[name] for name in _VERSION if found.get(name) is not None}
+        return {name: value if name == "size" else str(value) for name, value in told.items()}
+
+    return _transported(path, version)
+
+
 def names_in(folder: str, storage_options: Mapping[str, Any]) -> list[str]:
     """Return the names of a folder's entries, sorted.
 

@@ -1,4 +1,4 @@
-"""Text cells of the tables that name targets: CSV and ECSV files.
+"""Text cells of the tables that name targets, and those of CSV and ECSV files.
 
 Every cell stays text until its column is known, so that ids come through as they are written and a
 wrong cell can be quoted.
@@ -24,32 +24,35 @@ from lightloom.suggest import did_you_mean
 if TYPE_CHECKING:
     from _csv import Reader
 
-#: Formats, by the file's suffix.
-FORMATS = (".csv", ".ecsv")
+#: Records that are held as Python objects at a time.
+_BLOCK_ROWS = 50_000
 
 _ECSV_DELIMITERS = (" ", ",")
 
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells of some columns of a table.
+    """The cells of a table.
 
     Attributes
     ----------
     rows : ndarray of int64, shape (n_rows,)
-        Line of the file on which each row begins, from 1.
+        Line of the file on which each row begins, from 1; where a file has no lines, the row.
     columns : dict of str to pyarrow.Array of string
         The cells by column, shape (n_rows,) each, without surrounding space.
     units : dict of str to str
         Units of columns, where the file states them.
     bad : list of BadCell
         Rows that were left out, because they have too few or too many fields.
+    nan_is_blank : bool
+        Whether NaN stands for a missing number, as in formats whose columns have types.
     """
 
     rows: NDArray[np.int64]
     columns: dict[str, pa.Array]
     units: dict[str, str]
     bad: list[BadCell]
+    nan_is_blank: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,18 @@ class _Layout:
     names: list[str] | None
 
 
-def read_cells(path: str, wanted: Sequence[str]) -> Cells:
-    """Read some columns of a table.
+def read_text_cells(path: str, file: Path, format_: str, wanted: Sequence[str]) -> Cells:
+    """Read the columns of a text file.
 
     Parameters
     ----------
     path : str
+        Name of the table for messages.
+    file : pathlib.Path
         CSV (UTF-8, commas, a header line) or ECSV file.
+    format_ : {"csv", "ecsv"}
     wanted : sequence of str
-        Names of columns.
+        Names of columns that have to be there.
 
     Returns
     -------
@@ -79,33 +85,27 @@ def read_cells(path: str, wanted: Sequence[str]) -> Cells:
     Raises
     ------
     SampleError
-        If the file is missing, of another format, not UTF-8, damaged, without rows, or lacks a
-        wanted column.
+        If the file is not UTF-8, damaged, without rows, or lacks a wanted column.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in FORMATS:
-        raise SampleError(f"{path}: found the suffix {suffix!r}, expected {' or '.join(FORMATS)}")
-    if not Path(path).is_file():
-        raise SampleError(f"{path}: no such file, expected a table of targets")
     try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            layout = _ecsv_layout(path, file) if suffix == ".ecsv" else _Layout(0, ",", {}, None)
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            lines = itertools.islice(file, layout.n_header_lines, None)
-            return _read_rows(path, lines, layout, wanted)
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            layout = _ecsv_layout(path, lines) if format_ == "ecsv" else _Layout(0, ",", {}, None)
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            table = itertools.islice(lines, layout.n_header_lines, None)
+            return _read_rows(path, table, layout, wanted)
     except UnicodeDecodeError:
-        row = _first_row_not_utf8(path)
+        row = _first_row_not_utf8(file)
         raise SampleError(f"{path}, row {row}: found bytes that are not UTF-8 text") from None
 
 
-def _first_row_not_utf8(path: str) -> int:
-    with Path(path).open("rb") as file:
-        for row, line in enumerate(file, start=1):
+def _first_row_not_utf8(file: Path) -> int:
+    with file.open("rb") as lines:
+        for row, line in enumerate(lines, start=1):
             try:
                 line.decode()
             except UnicodeDecodeError:
                 return row
-    raise AssertionError(f"{path} is UTF-8")
+    raise AssertionError(f"{file} is UTF-8")
 
 
 def _ecsv_layout(path: str, file: Iterable[str]) -> _Layout:
@@ -142,22 +142,26 @@ def _read_rows(path: str, lines: Iterable[str], layout: _Layout, wanted: Sequenc
             f"{path}, row {row}: found the columns {', '.join(names)}, expected those of the"
             f" ECSV header: {', '.join(layout.names)}"
         )
-    places = _find_columns(path, names, wanted)
+    find_columns(path, names, wanted)
+    # Of columns with the same name, which nobody wants, the first one is read.
+    places = {name: names.index(name) for name in names if name}
     rows: list[int] = []
-    cells: list[list[str]] = [[] for _ in places]
+    blocks: dict[str, list[pa.Array]] = {name: [] for name in places}
     bad: list[BadCell] = []
-    for row, record in records:
-        if len(record) != len(names):
-            bad.append(BadCell(path, row, "", _fields(record), f"{len(names)} fields"))
-            continue
-        rows.append(row)
-        for column, place in zip(cells, places, strict=True):
-            column.append(record[place])
+    while block := list(itertools.islice(records, _BLOCK_ROWS)):
+        whole = [record for record in block if len(record[1]) == len(names)]
+        for row, record in block if len(whole) < len(block) else ():
+            if len(record) != len(names):
+                bad.append(BadCell(path, row, "", _fields(record), f"{len(names)} fields"))
+        rows += [row for row, _ in whole]
+        for name, place in places.items():
+            texts = pa.array([record[place] for _, record in whole], pa.string())
+            blocks[name].append(pc.utf8_trim_whitespace(texts))
     if not rows and not bad:
         raise SampleError(f"{path}: found no row, expected at least one target")
     columns = {
-        name: pc.utf8_trim_whitespace(pa.array(column, pa.string()))
-        for name, column in zip(wanted, cells, strict=True)
+        name: pa.concat_arrays(texts) if texts else pa.array([], pa.string())
+        for name, texts in blocks.items()
     }
     return Cells(np.array(rows, dtype=np.int64), columns, layout.units, bad)
 
@@ -182,8 +186,22 @@ def _records(path: str, reader: "Reader", n_before: int) -> Iterator[tuple[int, 
             yield row, record
 
 
-def _find_columns(path: str, names: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Return the place of each wanted column."""
+def find_columns(path: str, names: Sequence[str], wanted: Sequence[str]) -> None:
+    """Check that each wanted column is there once.
+
+    Parameters
+    ----------
+    path : str
+        Name of the table for messages.
+    names : sequence of str
+        Its columns.
+    wanted : sequence of str
+
+    Raises
+    ------
+    SampleError
+        With a line for each column that is missing or there several times.
+    """
     problems = []
     for name in wanted:
         if name not in names:
@@ -193,4 +211,3 @@ def _find_columns(path: str, names: Sequence[str], wanted: Sequence[str]) -> lis
             problems.append(f"found {names.count(name)} columns {name!r}, expected one")
     if problems:
         raise SampleError("\n".join(f"{path}: {problem}" for problem in problems))
-    return [names.index(name) for name in wanted]

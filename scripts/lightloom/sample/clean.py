@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from lightloom.sample.coordinates import FloatArray, unit_vectors
 from lightloom.sample.rejects import BadCell
-from lightloom.schema import SAMPLE, SHARD, SOURCE_ROWS, conform
+from lightloom.schema import EXTRA_COLUMNS, SAMPLE, SHARD, SOURCE_ROWS, conform
 
 #: The sample before it is cut into shards.
 TARGETS = SAMPLE.remove(SAMPLE.get_field_index("shard")).append(SOURCE_ROWS.field("source_rows"))
@@ -46,12 +46,15 @@ class Merged:
         In the schema ``TARGETS``, sorted by ``_healpix_29`` and ``objectid``.
     merged : pyarrow.Table
         One row for each row that was merged into a target, in the schema ``MERGED``.
+    extra_columns : pyarrow.Table
+        The further columns of each row that has some, in the schema ``EXTRA_COLUMNS``.
     bad : list of BadCell
         Ids that stand at several places; their rows are not in the targets.
     """
 
     targets: pa.Table
     merged: pa.Table
+    extra_columns: pa.Table
     bad: list[BadCell]
 
 
@@ -107,7 +110,8 @@ def merge_rows(rows: pa.Table, merge_radius_arcsec: float) -> Merged:
     }
     for name, values in lists.items():
         targets = targets.append_column(name, values)
-    return Merged(conform(targets, TARGETS, "sample"), _merges(rows, first[target]), bad)
+    targets = conform(targets, TARGETS, "sample")
+    return Merged(targets, _merges(rows, first[target]), _extra_columns(rows, first[target]), bad)
 
 
 def _group(rows: pa.Table, merge_radius_arcsec: float) -> NDArray[np.intp]:
@@ -223,3 +227,11 @@ def _merges(rows: pa.Table, kept: NDArray[np.intp]) -> pa.Table:
     return pa.table(columns, schema=MERGED).sort_by(
         [("objectid", "ascending"), ("merged_source_row", "ascending")]
     )
+
+
+def _extra_columns(rows: pa.Table, kept: NDArray[np.intp]) -> pa.Table:
+    """List the further columns of the rows, ``kept`` being the place of each row's target."""
+    columns = [rows["objectid"].take(kept), rows["source"], rows["row"], rows["extra_columns"]]
+    table = pa.table(columns, names=EXTRA_COLUMNS.names)
+    table = table.filter(pc.is_valid(table["extra_columns"]))
+    return table.sort_by([(name, "ascending") for name in ("source", "row")])

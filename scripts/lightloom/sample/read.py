@@ -1,15 +1,17 @@
 """The whole sample: every source read, every row checked, rows merged into targets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 
 from lightloom.config import TableSource
 from lightloom.errors import SampleError
-from lightloom.sample.clean import merge_rows
+from lightloom.sample.clean import Merged, merge_rows
 from lightloom.sample.rejects import BadCell, rejected_table, sample_error
-from lightloom.sample.table import read_table
+from lightloom.sample.table import ROWS, TableRows, read_table
 
 
 @dataclass(frozen=True)
@@ -24,21 +26,30 @@ class Sample:
     merged : pyarrow.Table
         One row for each row that was merged into a target: ``objectid`` and ``source_row`` of the
         target, ``merged_id``, ``merged_source_row`` and the separation [arcsec].
+    extra_columns : pyarrow.Table
+        The further columns of each row, in the schema ``EXTRA_COLUMNS``.
     rejected : pyarrow.Table
         One row for each cell that cannot be used: ``source``, ``row``, ``column`` (empty for a
         whole row), ``found``, ``expected``.
     hints : tuple of str
         Remarks on values that are possible but unlikely.
+    wrong_arrivals : dict of str to str
+        Tables of inboxes that were left out, by path, and what is wrong with each.
     """
 
     targets: pa.Table
     merged: pa.Table
+    extra_columns: pa.Table
     rejected: pa.Table
     hints: tuple[str, ...]
+    wrong_arrivals: dict[str, str]
 
 
 def read_sample(
-    sources: Sequence[TableSource], on_bad_row: str = "stop", merge_radius_arcsec: float = 1.0
+    sources: Sequence[TableSource],
+    on_bad_row: str = "stop",
+    merge_radius_arcsec: float = 1.0,
+    files: Mapping[str, Path] = MappingProxyType({}),
 ) -> Sample:
     """Read the sources and merge them into one list of distinct targets.
 
@@ -47,12 +58,15 @@ def read_sample(
     Parameters
     ----------
     sources : sequence of TableSource
-        Where the targets come from, at least one.
+        Where the targets come from. A wrong table of an inbox is left out, and so is the later one
+        of two that have an id at different places.
     on_bad_row : {"stop", "skip"}
         Whether rows that cannot be used are an error or are set aside.
     merge_radius_arcsec : float
         Rows within this distance are one target; with 0 only rows with the same id and the same
         coordinates are [arcsec].
+    files : mapping of str to pathlib.Path
+        Where a table is, by its path, if not there.
 
     Returns
     -------
@@ -66,24 +80,61 @@ def read_sample(
         was expected.
     """
     failures: list[str] = []
-    bad: list[BadCell] = []
-    hints: list[str] = []
-    tables: list[pa.Table] = []
+    wrong_arrivals: dict[str, str] = {}
+    tables: dict[str, TableRows] = {}
+    in_inbox: list[str] = []
     for source in sources:
+        path = source.path
         try:
-            table = read_table(source)
+            table = read_table(source, files.get(path, Path(path)))
+            if table.bad and source.kind == "inbox" and on_bad_row == "stop":
+                raise sample_error((), table.bad, table.hints)
         except SampleError as error:
-            failures += str(error).split("\n")
+            if source.kind == "inbox":
+                wrong_arrivals[path] = str(error)
+            else:
+                failures += str(error).split("\n")
             continue
-        tables.append(table.rows)
-        bad += table.bad
-        hints += table.hints
-    if not tables:
-        raise sample_error(failures, bad, hints)
-    merged = merge_rows(pa.concat_tables(tables), merge_radius_arcsec)
-    bad += merged.bad
+        in_inbox += [path] if source.kind == "inbox" else []
+        # The same table may stand for several sources, with other columns or cuts.
+        tables[path] = _together(tables[path], table) if path in tables else table
+    merged = _merge(tables, merge_radius_arcsec)
+    while late := _latest_with_conflict(in_inbox, merged.bad):
+        cells = [cell for cell in merged.bad if cell.source == late]
+        wrong_arrivals[late] = str(sample_error((), cells, ()))
+        del tables[late]
+        in_inbox.remove(late)
+        merged = _merge(tables, merge_radius_arcsec)
+    bad = [cell for table in tables.values() for cell in table.bad] + merged.bad
+    hints = [hint for table in tables.values() for hint in table.hints]
     place = {source.path: number for number, source in enumerate(sources)}
     bad.sort(key=lambda cell: (place[cell.source], cell.row))
+    if not merged.targets.num_rows and not bad and not failures:
+        failures.append("found no target, expected at least one in the sources together")
+        failures += wrong_arrivals.values()
     if failures or (bad and (on_bad_row == "stop" or not merged.targets.num_rows)):
         raise sample_error(failures, bad, hints)
-    return Sample(merged.targets, merged.merged, rejected_table(bad), tuple(hints))
+    return Sample(
+        merged.targets,
+        merged.merged,
+        merged.extra_columns,
+        rejected_table(bad),
+        tuple(hints),
+        wrong_arrivals,
+    )
+
+
+def _together(first: TableRows, second: TableRows) -> TableRows:
+    rows = pa.concat_tables([first.rows, second.rows])
+    return TableRows(rows, first.bad + second.bad, first.hints + second.hints)
+
+
+def _merge(tables: Mapping[str, TableRows], merge_radius_arcsec: float) -> Merged:
+    rows = [ROWS.empty_table(), *(table.rows for table in tables.values())]
+    return merge_rows(pa.concat_tables(rows), merge_radius_arcsec)
+
+
+def _latest_with_conflict(in_inbox: Sequence[str], bad: Iterable[BadCell]) -> str | None:
+    """Return the last table of an inbox with an id that stands elsewhere as well."""
+    conflicting = {cell.source for cell in bad}
+    return next((path for path in reversed(in_inbox) if path in conflicting), None)

@@ -1,6 +1,9 @@
 """One table of targets: its columns checked and converted, row by row, to what the sample holds."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import astropy.units as u
 import numpy as np
@@ -10,7 +13,7 @@ from numpy.typing import NDArray
 
 from lightloom.config import TableSource
 from lightloom.errors import SampleError
-from lightloom.sample.cells import Cells, read_cells
+from lightloom.sample.cells import Cells
 from lightloom.sample.coordinates import (
     FloatArray,
     designations,
@@ -19,13 +22,21 @@ from lightloom.sample.coordinates import (
     parse_sexagesimal,
     to_icrs,
 )
+from lightloom.sample.cuts import within_cuts
+from lightloom.sample.formats import read_cells
 from lightloom.sample.rejects import BadCell
 
 #: Range in which epochs are believed [Julian year].
 EPOCHS_JYEAR = (1800.0, 2200.0)
 
 #: A column of so many right ascensions, all below 24, looks like hours.
-_MIN_ROWS_FOR_HOURS = 5
+_MIN_ROWS_TO_HINT = 5
+
+#: So many look like hours too much to go on, unless somebody has stated the unit.
+_MIN_ROWS_TO_REFUSE = 20
+
+#: Rows whose further columns are held as Python objects at a time.
+_BLOCK_ROWS = 50_000
 
 ROWS = pa.schema(
     [
@@ -42,6 +53,7 @@ ROWS = pa.schema(
         ("parallax_mas", pa.float64()),
         ("ref_epoch_jyear", pa.float64()),
         ("_healpix_29", pa.int64()),
+        ("extra_columns", pa.string()),
     ]
 )
 
@@ -65,13 +77,15 @@ class TableRows:
     hints: list[str]
 
 
-def read_table(source: TableSource) -> TableRows:
+def read_table(source: TableSource, file: Path) -> TableRows:
     """Read a table of targets and check every row.
 
     Parameters
     ----------
     source : TableSource
-        The file and the meaning of its columns.
+        The meaning of its columns, and which rows to keep.
+    file : pathlib.Path
+        Where the table is, or a copy of it.
 
     Returns
     -------
@@ -93,7 +107,7 @@ def read_table(source: TableSource) -> TableRows:
         source.label_column,
     ]
     wanted = [name for name in dict.fromkeys(named) if isinstance(name, str)]
-    columns = _Columns(source, read_cells(source.path, wanted))
+    columns = _Columns(source, read_cells(source, file, wanted))
     ids = columns.ids()
     lon_deg, lat_deg = columns.coordinates()
     pm_lon_masyr, pm_lat_masyr = columns.proper_motions()
@@ -103,22 +117,35 @@ def read_table(source: TableSource) -> TableRows:
     ra_deg, dec_deg, pmra_masyr, pmdec_masyr = to_icrs(
         lon_deg[good], lat_deg[good], (pm_lon_masyr[good], pm_lat_masyr[good]), source.frame
     )
-    rows = {
-        "source": _constant(source.path, len(ra_deg)),
-        "row": columns.cells.rows[good],
-        "id_column": _constant(source.id or "", len(ra_deg)),
-        "objectid": designations(ra_deg, dec_deg) if ids is None else ids.filter(pa.array(good)),
-        "label": _constant(source.label, len(ra_deg)),
-        "row_label": columns.labels().filter(pa.array(good)),
-        "ra_deg": ra_deg,
-        "dec_deg": dec_deg,
-        "pmra_masyr": pa.array(pmra_masyr, from_pandas=True),
-        "pmdec_masyr": pa.array(pmdec_masyr, from_pandas=True),
-        "parallax_mas": pa.array(parallax_mas[good], from_pandas=True),
-        "ref_epoch_jyear": pa.array(ref_epoch_jyear[good], from_pandas=True),
-        "_healpix_29": healpix_29(ra_deg, dec_deg),
-    }
-    return TableRows(pa.table(rows, schema=ROWS), columns.bad, columns.hints)
+    n_rows = len(ra_deg)
+    names = (
+        pa.array(designations(ra_deg, dec_deg), pa.string())
+        if ids is None
+        else ids.filter(pa.array(good))
+    )
+    rows = pa.table(
+        {
+            "source": _constant(source.path, n_rows),
+            "row": columns.cells.rows[good],
+            "id_column": _constant(source.id or "", n_rows),
+            "objectid": names,
+            "label": _constant(source.label, n_rows),
+            "row_label": columns.labels().filter(pa.array(good)),
+            "ra_deg": ra_deg,
+            "dec_deg": dec_deg,
+            "pmra_masyr": pa.array(pmra_masyr, from_pandas=True),
+            "pmdec_masyr": pa.array(pmdec_masyr, from_pandas=True),
+            "parallax_mas": pa.array(parallax_mas[good], from_pandas=True),
+            "ref_epoch_jyear": pa.array(ref_epoch_jyear[good], from_pandas=True),
+            "_healpix_29": healpix_29(ra_deg, dec_deg),
+            "extra_columns": columns.extra(wanted).filter(pa.array(good)),
+        },
+        schema=ROWS,
+    )
+    kept = within_cuts(source, ra_deg, dec_deg, names)
+    if n_rows and not kept.any():
+        columns.hints.append(f"{source.path}: none of {n_rows} good rows lies in the cone and moc")
+    return TableRows(rows.filter(pa.array(kept)), columns.bad, columns.hints)
 
 
 def _constant(text: str | None, n_rows: int) -> pa.Array:
@@ -162,16 +189,18 @@ class _Columns:
     def coordinates(self) -> tuple[FloatArray, FloatArray]:
         """Return longitudes and latitudes in the source's frame [deg]."""
         source = self.source
-        lon_unit = self._unit(source.ra, u.Unit(source.unit))
-        if source.unit == "hourangle" and lon_unit != u.hourangle:
+        given = u.Unit(source.unit or "deg")
+        lon_unit = self._unit(source.ra, given)
+        if source.unit is not None and lon_unit != given:
             raise SampleError(
                 f"{source.path}: found the unit {lon_unit} of column {source.ra!r}, expected"
-                " hourangle, as the configuration says"
+                f" {source.unit}, as the configuration says"
             )
         in_hours, lon_to_deg = lon_unit == u.hourangle, lon_unit.to(u.deg)
         parse = parse_sexagesimal if in_hours else parse_numbers
         lon_deg = parse(self.cells.columns[source.ra]) * lon_to_deg
-        lat_deg = parse(self.cells.columns[source.dec]) * self._unit(source.dec, u.deg).to(u.deg)
+        lat_unit = self._unit(source.dec, u.rad if source.unit == "rad" else u.deg)
+        lat_deg = parse(self.cells.columns[source.dec]) * lat_unit.to(u.deg)
         galactic = source.frame == "galactic"
         lon, lat = ("longitude", "latitude") if galactic else ("right ascension", "declination")
         span = "24 h" if in_hours else f"{360 / lon_to_deg:g} {lon_unit}"
@@ -179,8 +208,23 @@ class _Columns:
         self._note(source.ra, ~((lon_deg >= 0) & (lon_deg <= 360)), f"a {lon} from 0 to {span}")
         self._note(source.dec, ~(np.abs(lat_deg) <= 90), f"a {lat} from -90 to 90 deg")
         if not galactic:
-            self._hint_at_unit(lon_deg, lon_unit)
+            self._doubt_unit(lon_deg, lat_deg, lon_unit)
         return lon_deg, lat_deg
+
+    def extra(self, used: Sequence[str]) -> pa.Array:
+        """Return the further columns of each row as a JSON object, null where there is none."""
+        names = [name for name in self.cells.columns if name not in used]
+        if not names:
+            return _constant(None, len(self.cells.rows))
+        others = pa.table({name: self.cells.columns[name] for name in names})
+        texts: list[str] = []
+        for block in others.to_batches(_BLOCK_ROWS):
+            values = zip(*(column.to_pylist() for column in block.columns), strict=True)
+            texts += [
+                json.dumps({n: v for n, v in zip(names, row, strict=True) if v}, ensure_ascii=False)
+                for row in values
+            ]
+        return pa.array(texts, pa.string())
 
     def proper_motions(self) -> tuple[FloatArray, FloatArray]:
         """Return proper motions in longitude and latitude [mas/yr], NaN where there is none."""
@@ -216,7 +260,9 @@ class _Columns:
         return values
 
     def _is_blank(self, column: str) -> NDArray[np.bool_]:
-        blank: NDArray[np.bool_] = np.asarray(pc.equal(self.cells.columns[column], ""))
+        missing = ["", "nan"] if self.cells.nan_is_blank else [""]
+        cells = self.cells.columns[column]
+        blank: NDArray[np.bool_] = np.asarray(pc.is_in(cells, pa.array(missing)))
         return blank
 
     def _unit(self, column: str, wanted: u.UnitBase) -> u.UnitBase:
@@ -240,16 +286,23 @@ class _Columns:
             found = repr(text) if text else "nothing"
             self.bad.append(BadCell(self.source.path, row, column, found, expected))
 
-    def _hint_at_unit(self, ra_deg: FloatArray, unit: u.UnitBase) -> None:
+    def _doubt_unit(self, ra_deg: FloatArray, dec_deg: FloatArray, unit: u.UnitBase) -> None:
+        """Hint at another unit, or refuse the table if nobody has stated that of many rows."""
         path, column = self.source.path, self.source.ra
         known = ra_deg[~np.isnan(ra_deg)]
         if unit == u.hourangle and np.any(known > 360):
             self.hints.append(f"{path}: if column {column!r} holds degrees, set unit: deg")
         if unit != u.deg:
             return
-        if len(known) >= _MIN_ROWS_FOR_HOURS and known.max() <= 24:
-            values = f"{path}: all values of column {column!r} are at most 24"
-            self.hints.append(f"{values}; if they are hours, set unit: hourangle")
+        if len(known) >= _MIN_ROWS_TO_HINT and known.max() <= 24:
+            doubt = f"{path}: all values of column {column!r} are at most 24; if they are hours,"
+            doubt += " set unit: hourangle"
+            if known.max() <= 2 * np.pi and np.nanmax(np.abs(dec_deg)) <= np.pi / 2:
+                doubt += "; if they are radians, set unit: rad"
+            stated = self.source.unit is not None or column in self.cells.units
+            if np.count_nonzero(self.good) >= _MIN_ROWS_TO_REFUSE and not stated:
+                raise SampleError(f"{doubt}; if they are degrees, say so with unit: deg")
+            self.hints.append(doubt)
         sexagesimal = ~np.isnan(parse_sexagesimal(self.cells.columns[column]))
         if np.any(sexagesimal & np.isnan(ra_deg)):
             text = f"{path}: column {column!r} holds sexagesimal text; if it is in hours"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from written_tables import error_lines, table
 
 from lightloom.config import TableSource
-from lightloom.sample import Sample, read_sample
+from lightloom.sample.read import Sample, read_sample
 
 
 def _source(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> TableSource:
@@ -135,7 +135,9 @@ def test_names_by_position_that_coincide() -> None:
 
 
 def test_many_rows_at_one_place() -> None:
-    source = table("id,ra,dec\n" + "".join(f"T{n},10,20\n" for n in range(20_000)), id="id")
+    source = table(
+        "id,ra,dec\n" + "".join(f"T{n},10,20\n" for n in range(20_000)), id="id", unit="deg"
+    )
     sample = read_sample([source])
     assert sample.targets["objectid"].to_pylist() == ["T0"]
     assert sample.merged.num_rows == 19_999

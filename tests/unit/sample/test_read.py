@@ -12,8 +12,8 @@ from written_tables import error_lines, table
 from lightloom.config import TableSource
 from lightloom.config_schema import SCHEMAS
 from lightloom.errors import SampleError
-from lightloom.sample import read_sample, sort_targets
-from lightloom.sample.clean import TARGETS
+from lightloom.sample.clean import TARGETS, sort_targets
+from lightloom.sample.read import read_sample
 
 
 def test_yang_2018() -> None:
@@ -192,7 +192,7 @@ def test_order_of_the_rows_does_not_matter() -> None:
     rows += rows[:40]
     tables = []
     for order in (range(len(rows)), rng.permutation(len(rows))):
-        source = table("ra,dec,plx\n" + "".join(rows[i] for i in order), parallax="plx")
+        source = table("ra,dec,plx\n" + "".join(rows[i] for i in order), parallax="plx", unit="deg")
         targets = read_sample([source], merge_radius_arcsec=2).targets
         tables.append(targets.drop_columns("source_rows"))
     assert 10 < tables[0].num_rows < 300
@@ -323,7 +323,13 @@ ECSV = (
 #: File name, content, options of the source, and all lines of the error.
 WRONG_FILES: dict[str, tuple[str, str | bytes, dict[str, str], list[str]]] = {
     "other format": (
-        "t.fits", b"SIMPLE", {}, ["t.fits: found the suffix '.fits', expected .csv or .ecsv"],
+        "t.txt",
+        "ra,dec\n1,2\n",
+        {},
+        [
+            "t.txt: found the suffix '.txt', expected one of .csv, .ecsv, .fits, .fit, .vot,"
+            " .votable, .xml, .parquet, .pq, or the key format"
+        ],
     ),
     "empty": (
         "t.csv", "", {}, ["t.csv: found an empty file, expected a line of column names and rows"],

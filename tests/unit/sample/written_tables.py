@@ -7,7 +7,7 @@ import pytest
 
 from lightloom.config import TableSource
 from lightloom.errors import SampleError
-from lightloom.sample import read_sample
+from lightloom.sample.read import read_sample
 
 
 def table(text: str | bytes, path: str = "t.csv", **options: Any) -> TableSource:

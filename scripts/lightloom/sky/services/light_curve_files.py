@@ -88,7 +88,7 @@ def _light_curve(curve: LightCurve) -> fits.BinTableHDU:
     table.header.extend(_identity(curve))
     time_d = curve.columns["TIME"]
     start_d, stop_d = float(np.nanmin(time_d)), float(np.nanmax(time_d))
-    cadence_d = curve.cadence_s / 86400.0
+    cadence_d = curve.true_cadence_s / 86400.0
     for key, value, comment in (
         ("EXPOSURE", 0.792 * time_d.size * cadence_d, "[d] time on source"),
         ("TIMEREF", "SOLARSYSTEM", "barycentric correction applied to times"),

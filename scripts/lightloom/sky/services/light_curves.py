@@ -9,13 +9,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lightloom.sky.geometry import healpix_cells, scatter
-from lightloom.sky.services.missions import MISSIONS, Mission
+from lightloom.sky.services.missions import MISSIONS, TESS, Mission
 from lightloom.sky.sources import Variability
 from lightloom.sky.streams import random_stream
 
 #: BJDREFI and BJDREFF of a source whose files count from another zero than the mission's others.
 ODD_ZERO_JD = (2_400_000, 0.5)
-_ODD_ZERO_NAME = "ra-zero-east"
 
 #: Pipelines that divide fluxes by their median.
 NORMALISING = ("QLP",)
@@ -44,6 +43,8 @@ class LightCurve:
         Sector, quarter or campaign.
     cadence_s : int
         Cadence, as MAST gives it.
+    true_cadence_s : float
+        Cadence, as the file gives it.
     ra_deg, dec_deg : float
         Position of the target, ICRS.
     mag : float
@@ -59,6 +60,7 @@ class LightCurve:
     target_id: int
     sequence: int
     cadence_s: int
+    true_cadence_s: float
     ra_deg: float
     dec_deg: float
     mag: float
@@ -108,20 +110,20 @@ def _of_mission(mission: Mission, sources: pd.DataFrame, seed: int) -> Iterator[
         source = sources.iloc[row]
         target_id = mission.first_id + number * mission.id_step
         for sequence, (author, cadence_s) in _products(mission, source["name"], seed):
-            zero_jd: tuple[int, float] = (mission.zero_jd, 0.0)
-            if source["name"] == _ODD_ZERO_NAME and mission.name == "TESS":
-                zero_jd = ODD_ZERO_JD
+            true_cadence_s = _TRUE_CADENCE_S.get((author, cadence_s), float(cadence_s))
+            zero_jd = ODD_ZERO_JD if source["mast_odd_zero"] else (mission.zero_jd, 0.0)
             yield LightCurve(
                 mission=mission,
                 author=author,
                 target_id=target_id,
                 sequence=sequence,
                 cadence_s=cadence_s,
+                true_cadence_s=true_cadence_s,
                 ra_deg=float(ra_deg[row]),
                 dec_deg=float(dec_deg[row]),
                 mag=round(float(source[f"{mission.band}_mag"]), 3),
                 zero_jd=zero_jd,
-                columns=_columns(mission, source, sequence, author, cadence_s, zero_jd, seed),
+                columns=_columns(mission, source, sequence, author, true_cadence_s, zero_jd, seed),
             )
 
 
@@ -139,14 +141,16 @@ def _columns(
     source: pd.Series,
     sequence: int,
     author: str,
-    cadence_s: int,
+    cadence_s: float,
     zero_jd: tuple[int, float],
     seed: int,
 ) -> dict[str, NDArray[Any]]:
     name = source["name"]
-    rng = random_stream(seed, "mast photometry", mission.name, name, sequence, author, cadence_s)
+    rng = random_stream(
+        seed, "mast photometry", mission.name, name, sequence, author, int(cadence_s)
+    )
     number = np.arange(_CADENCES)
-    cadence_d = _TRUE_CADENCE_S.get((author, cadence_s), cadence_s) / 86400.0
+    cadence_d = cadence_s / 86400.0
     start_mjd = mission.first_mjd + (sequence - 1) * mission.interval_d
     time_mjd = start_mjd + (number + 0.5) * cadence_d + _GAP_D * (number >= _CADENCES // 2)
     variability = Variability(source["kind"], name, seed)
@@ -161,14 +165,12 @@ def _columns(
     has_no_time = rng.random(number.size) < _NO_TIME_SHARE
     has_no_flux = has_no_time | (rng.random(number.size) < _NO_FLUX_SHARE)
     has_no_pdcsap = has_no_flux | (rng.random(number.size) < _NO_PDC_SHARE)
-    time_d = time_mjd + _MJD_ZERO_JD - sum(zero_jd)
-    time_d[has_no_time] = np.nan
-    sap[has_no_flux] = np.nan
-    pdcsap[has_no_pdcsap] = np.nan
-    noise_of = {True: np.nan, False: 1.0}
-    sap_err, pdcsap_err = (
-        noise * np.vectorize(noise_of.get)(missing) for missing in (has_no_flux, has_no_pdcsap)
-    )
+    time_d = np.where(has_no_time, np.nan, time_mjd + _MJD_ZERO_JD - sum(zero_jd))
+    sap, sap_err = (np.where(has_no_flux, np.nan, values) for values in (sap, noise))
+    pdcsap, pdcsap_err = (np.where(has_no_pdcsap, np.nan, values) for values in (pdcsap, noise))
+    if mission is TESS:
+        # Files of TESS have a flux of zero, and no error, where there is no time.
+        pdcsap, pdcsap_err = (np.where(has_no_time, 0.0, values) for values in (pdcsap, pdcsap_err))
     first_cadence = int(start_mjd * 86400.0 / cadence_s) % 2_000_000
     if author in NORMALISING:
         return _normalised_columns(time_d, first_cadence + number, sap, pdcsap, noise, flags)

@@ -139,18 +139,18 @@ def _exposures(fields: NDArray[np.int64], seed: int) -> pd.DataFrame:
                 rows.append((field, band, mjd, _EXPOSURE_S[band]))
     exposures = pd.DataFrame(rows, columns=["field", "filter", "mjd", "exptime"])
     start = Time(exposures["mjd"].to_numpy(), format="mjd", scale="utc")
-    # Two exposures never start in the same second: a camera takes one after the other.
     exposures["exposure"] = [
         f"c4d_{second}_ooi_{band}_v1"
         for second, band in zip(start.strftime("%y%m%d_%H%M%S"), exposures["filter"], strict=True)
     ]
-    return exposures
+    # A camera takes one exposure at a time.
+    return exposures.drop_duplicates("exposure")
 
 
 def _measurements(
     objects: pd.DataFrame, exposures: pd.DataFrame, sources: pd.DataFrame, seed: int
 ) -> pd.DataFrame:
-    looks = objects.assign(object=np.arange(len(objects)), name=sources["name"]).merge(
+    looks = objects.assign(object=np.arange(len(objects)), parity=sources["nsc_parity"]).merge(
         exposures, on="field"
     )
     looks = looks[_is_measured(looks)].reset_index(drop=True)
@@ -168,15 +168,12 @@ def _measurements(
     )
     is_missing = rng.random(n_rows) < _MISSING_SHARE
     years = (looks["mjd"].to_numpy() - np.mean(_SURVEY_MJD)) / 365.25
-    moved_mas = (
-        np.hypot(looks["pmra"], looks["pmdec"]) * years,
-        np.degrees(np.arctan2(looks["pmra"], looks["pmdec"])),
-    )
+    pmra, pmdec = (looks[name].to_numpy() for name in ("pmra", "pmdec"))
     ra_deg, dec_deg = shift(
         looks["ra"].to_numpy(),
         looks["dec"].to_numpy(),
-        moved_mas[1].to_numpy(),
-        (moved_mas[0] / 1000.0).to_numpy(),
+        np.degrees(np.arctan2(pmra, pmdec)),
+        np.hypot(pmra, pmdec) / 1000.0 * years,
     )
     ra_deg, dec_deg = scatter(ra_deg, dec_deg, np.full(n_rows, 0.03), rng)
     number = looks.groupby(["exposure", "ccdnum"]).cumcount() + 1
@@ -195,9 +192,5 @@ def _measurements(
 
 def _is_measured(looks: pd.DataFrame) -> pd.Series:
     """Tell in which exposures of its field an object was measured."""
-    of_object = looks.groupby("object").cumcount()
-    # The two halves of a split object share no exposure.
-    is_odd = of_object % 2 == 1
-    name = looks["name"]
-    is_split = ((name == "nsc-split-near") & is_odd) | ((name == "nsc-split-far") & ~is_odd)
-    return ~is_split
+    parity = looks["parity"]
+    return (parity < 0) | (looks.groupby("object").cumcount() % 2 == parity)

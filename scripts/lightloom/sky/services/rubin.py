@@ -110,14 +110,13 @@ def observe(sources: pd.DataFrame, seed: int) -> tuple[pa.Table, pa.Table, pa.Ta
         0.3 * sources["scatter_arcsec"].to_numpy(),
         rng,
     )
-    name = sources["name"]
     objects = pd.DataFrame(
         {
             "object": np.arange(len(sources)),
             "objectId": (healpix_cells(ra_deg, dec_deg, 12) << 22) + np.arange(len(sources)) + 1,
             "coord_ra": ra_deg,
             "coord_dec": dec_deg,
-            "detect_isPrimary": ~name.isin(["rubin-duplicate-near", "rubin-not-primary"]),
+            "detect_isPrimary": sources["rubin_is_primary"],
             "field": field[is_seen],
         }
     )

@@ -49,8 +49,8 @@ def _find_nsc(
         measurements.to_pandas(), left_on="id", right_on="objectid", validate="many_to_many"
     ).merge(exposures.to_pandas()[["exposure", "exptime"]], on="exposure", validate="many_to_one")
     is_missing = rows["mag_auto"] == _NSC_MISSING_MAG
-    mag = rows["mag_auto"].astype(np.float64).mask(is_missing).to_numpy()
-    error = rows["magerr_auto"].astype(np.float64).mask(is_missing).to_numpy()
+    mag = rows["mag_auto"].mask(is_missing).to_numpy(np.float64)
+    error = rows["magerr_auto"].mask(is_missing).to_numpy(np.float64)
     mjd = (rows["mjd"] + rows["exptime"] / 2.0 / _DAY_S).to_numpy()
     return Found(
         pd.DataFrame(
@@ -231,12 +231,14 @@ def _find_mission(
     rows = chosen.merge(cadences.to_pandas(), on="product", validate="many_to_many")
     return Found(
         pd.concat([_mission_rows(rows, column) for column in ("PDCSAP", "SAP")]),
-        chosen.groupby("target")["target_name"].nunique(),
+        matches.groupby("target")["target_name"].nunique(),
         repeated(chosen.drop_duplicates(["target", "target_name"]), ["target"]),
     )
 
 
 def _mission_rows(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    # A cadence with neither time nor flux was not observed.
+    rows = rows.dropna(how="all", subset=["time", f"{column.lower()}_flux"])
     flux = rows[f"{column.lower()}_flux"]
     has_time = rows["time"].notna().to_numpy()
     mjd = np.full(len(rows), np.nan)
@@ -268,7 +270,7 @@ def _mission_rows(rows: pd.DataFrame, column: str) -> pd.DataFrame:
             "survey_field": [
                 form.format(number) for form, number in zip(field, rows["sequence"], strict=True)
             ],
-            "exposure_s": rows["cadence_s"].astype(np.float64),
+            "exposure_s": rows["true_cadence_s"],
         }
     )
 
@@ -312,7 +314,7 @@ def _no_integers(n_rows: int) -> pd.arrays.IntegerArray:
 
 
 #: Searches by archive.
-SEARCHES = {
+SEARCHES: dict[str, Callable[..., Found]] = {
     "fermigbm": _find_events("GBM", "trigger_name"),
     "hcv": _find_hcv,
     "icecube": _find_events("IceCube", None),

@@ -1,0 +1,144 @@
+"""The tables that the sources of a sample stand for, and what tells that one of them has changed.
+
+Called whenever the Snakefile is read, so nothing heavy is imported here.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightloom.config import LiteratureSource, SampleConfig, SampleSource, TableSource
+from lightloom.errors import SampleError
+
+#: Folder of an inbox into which wrong tables are moved.
+FAILED = "failed"
+
+#: Names of files that are still being written.
+_UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload", "~")
+
+
+@dataclass(frozen=True)
+class FoundTables:
+    """The tables of a sample.
+
+    Attributes
+    ----------
+    sources : tuple of TableSource
+        One for each table; those of an inbox in the order in which they arrived.
+    files : dict of str to pathlib.Path
+        Where a table is on this machine, by its path, if not there.
+    states : dict of str to object
+        What changes, by the path of a table, when its content does; JSON-able.
+    """
+
+    sources: tuple[TableSource, ...]
+    files: dict[str, Path]
+    states: dict[str, Any]
+
+
+def find_tables(sample: SampleConfig, copies: Path) -> FoundTables:
+    """Find the tables of a sample; copies of remote tables are brought up to date.
+
+    Parameters
+    ----------
+    sample : SampleConfig
+    copies : pathlib.Path
+        Folder for the copies.
+
+    Returns
+    -------
+    FoundTables
+
+    Raises
+    ------
+    SampleError
+        If an inbox is missing, a published sample is not known or not frozen, or a remote table
+        cannot be had and there is no copy of it. The message lists all of them.
+    """
+    tables: list[TableSource] = []
+    files: dict[str, Path] = {}
+    states: dict[str, Any] = {}
+    problems: list[str] = []
+    for source in sample.sources:
+        try:
+            for table, file, state in _tables(source, copies):
+                tables.append(table)
+                files[table.path] = file
+                states[table.path] = state
+        except SampleError as error:
+            problems.append(str(error))
+        if source.moc is not None:
+            states[source.moc] = _state(Path(source.moc))
+    if problems:
+        raise SampleError("\n".join(problems))
+    return FoundTables(tuple(tables), files, states)
+
+
+def arrivals(folder: Path) -> list[Path]:
+    """Return the tables in an inbox in the order in which they arrived.
+
+    Hidden files, folders and files that are still being written by their name are none.
+
+    Raises
+    ------
+    SampleError
+        If there is no such folder.
+    """
+    if not folder.is_dir():
+        raise SampleError(f"{folder}: no such folder, expected an inbox of tables; make it")
+    found = []
+    for path in folder.iterdir():
+        if not path.name.startswith(".") and not path.name.endswith(_UNFINISHED) and path.is_file():
+            found.append((path.stat().st_mtime_ns, path.name, path))
+    return [path for _, _, path in sorted(found)]
+
+
+def set_aside(messages: Mapping[str, str]) -> None:
+    """Move wrong tables of an inbox into its folder ``failed``, each with its error beside it.
+
+    Parameters
+    ----------
+    messages : mapping of str to str
+        What is wrong, by the path of the table.
+    """
+    for name, message in messages.items():
+        path = Path(name)
+        folder = path.parent / FAILED
+        folder.mkdir(exist_ok=True)
+        place, number = folder / path.name, 1
+        while place.exists():
+            number += 1
+            place = folder / f"{path.stem}-{number}{path.suffix}"
+        # The error first: killed in between, the table is found again.
+        place.with_name(f"{place.name}.error.txt").write_text(message + "\n", encoding="utf-8")
+        path.rename(place)
+
+
+def _tables(source: SampleSource, copies: Path) -> list[tuple[TableSource, Path, Any]]:
+    if isinstance(source, LiteratureSource):
+        # Only published samples need the reader of YAML and their list.
+        from lightloom.sample.literature import frozen_table
+
+        table, file = frozen_table(source)
+        return [(table, file, _state(file))]
+    if source.kind == "inbox":
+        return [
+            (dataclasses.replace(source, path=str(path)), path, _state(path))
+            for path in arrivals(Path(source.path))
+        ]
+    if "://" in source.path:
+        # Only remote tables need a network.
+        from lightloom.sample.remote import update_copy
+
+        copy = update_copy(source.path, source.storage_options, copies)
+        return [(source, copy.file, copy.sha256)]
+    return [(source, Path(source.path), _state(Path(source.path)))]
+
+
+def _state(path: Path) -> list[int] | None:
+    if not path.exists():
+        return None
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
