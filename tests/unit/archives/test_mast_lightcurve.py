@@ -1,11 +1,13 @@
 """TESS, Kepler and K2 at MAST: what is found, chosen, read and kept."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from small_archives import ambiguous, shard_of, spec_of
 from small_mast import ENTRIES, File, service_spec, write_mast
@@ -13,10 +15,12 @@ from small_mast import ENTRIES, File, service_spec, write_mast
 from laboratory import Laboratory
 from lightloom.archives import get_archive
 from lightloom.archives.base import Answer
-from lightloom.config import ArchiveSpec
+from lightloom.config import ArchiveSpec, DaskConfig
 from lightloom.errors import ArchiveError, ArchiveSchemaError, ConfigError, TransientArchiveError
+from lightloom.fetch import fetch_shard
+from lightloom.schema import SHARD
 from lightloom.services.products import cloud_address
-from written_fits import PDCSAP
+from written_fits import PDCSAP, write_fits
 
 ARCSEC = 1 / 3600
 QLP = {
@@ -214,6 +218,53 @@ def test_broken_file_costs_only_its_own_rows(spec: ArchiveSpec, tmp_path: Path) 
     assert list(incomplete) == [list(PLACES).index("broken")]
     assert "s0021" in str(incomplete[4])
     assert "['QUALITY'] are missing" in str(incomplete[4])
+
+
+def test_target_with_a_broken_file_is_asked_for_again(mast: Path, tmp_path: Path) -> None:
+    files = [file for file in FILES if file.number in (100, 500)]
+    folder = write_mast(tmp_path / "sky" / "services" / "mast", files)
+    places = {name: PLACES[name] for name in ("two sectors", "broken")}
+    shard = shard_of(*zip(*places.values(), strict=True))
+    (tmp_path / "part").mkdir()
+    pq.write_table(shard.cast(SHARD), tmp_path / "shard.parquet")
+    with Laboratory(tmp_path / "sky") as laboratory:
+        probe = {"ra": 40.0, "dec": 5.0}
+        spec = service_spec("tess", laboratory.url("mast"), cloud_root="", probe=probe)
+
+        def fetch(*, allow_partial: bool) -> tuple[pd.DataFrame, dict]:
+            fetch_shard(
+                shard_path=tmp_path / "shard.parquet",
+                part_path=tmp_path / "part" / "0.parquet",
+                status_path=tmp_path / "part" / "0.json",
+                spec=spec,
+                key={"shard": "0"},
+                dask_config=DaskConfig("threads"),
+                threads=1,
+                mem_mb=500,
+                allow_partial=allow_partial,
+            )
+            status = json.loads((tmp_path / "part" / "0.json").read_text())
+            return pq.read_table(tmp_path / "part" / "0.parquet").to_pandas(), status["targets"]
+
+        with pytest.raises(ArchiveError, match="QUALITY"):
+            fetch(allow_partial=False)
+        rows, targets = fetch(allow_partial=True)
+        assert targets["state"] == ["data", "truncated"]
+        assert targets["n_rows"] == [len(rows) - 8, 8]
+        assert targets["error_class"] == [None, "schema_changed"]
+        assert set(rows.loc[rows["objectid"] == "target-1", "survey_field"]) == {"s0020"}
+
+        broken = next(file for file in files if file.columns and file.author == "SPOC")
+        (folder / broken.path).unlink()
+        write_fits(folder / broken.path)
+        laboratory.clear_log()
+        whole, targets = fetch(allow_partial=False)
+        assert targets["state"] == ["data", "data"]
+        assert targets["n_rows"] == [len(whole) - 16, 16]
+        assert targets["message"] == [None, None]
+        # The other target is not asked for again.
+        assert len(downloaded(laboratory)) == 2
+    assert set(whole.loc[whole["objectid"] == "target-1", "survey_field"]) == {"s0020", "s0021"}
 
 
 def test_targets_named_by_number_are_found_anywhere(
