@@ -1,8 +1,8 @@
 """TESS, Kepler and K2: light curves in files that MAST's portal finds by position or by name.
 
-The search runs for many targets at once and before the work is divided, so that the files of one
-target, which can be many, are a piece of work of their own. A target whose files cannot all be read
-keeps the rows of the others, and is asked for again.
+The search runs for many targets at once and before the work is divided, so that the work is divided
+by the files, of which a target can have many. A target whose files cannot all be read keeps the
+rows of the others, and is asked for again.
 """
 
 import logging
@@ -32,7 +32,7 @@ from lightloom.services.http import service_session
 from lightloom.services.mast import MastPortal, Row
 from lightloom.services.products import Downloads, Product, choose_products, object_id_of
 
-#: Targets share a request while their files are smaller than this together.
+#: Files share a request while they are smaller than this together: rows take ten times as much.
 _REQUEST_BYTES = 8 << 20
 
 IntArray = NDArray[np.int64]
@@ -73,7 +73,7 @@ class MastLightcurve(Archive):
         place = self.spec.options["probe"]
         session = service_session(self.spec, self.state)
         cone = Cone(np.array([0]), place["ra"], place["dec"], self.spec.radius_arcsec / 3600)
-        observations = self._portal(session).observations_in(cone, self._criteria)
+        observations = self._of_authors(self._portal(session).observations_in(cone, self._criteria))
         by_id = {str(row["obsid"]): row for row in observations}
         products = [one for of in self._products(session, by_id).values() for one in of]
         if not products:
@@ -194,7 +194,7 @@ class MastLightcurve(Archive):
         else:
             names = [form.format(n) for n in search.where for form in options["target_names"]]
             observations = portal.observations_of(names, self._criteria)
-        observations.sort(key=lambda row: str(row["obsid"]))
+        observations = self._of_authors(observations)
         nearest: dict[tuple[int, str], float] = {}
         of_targets: dict[str, Row] = {}
         for target, observation, match_arcsec in self._pairs(shard, search, observations):
@@ -206,6 +206,19 @@ class MastLightcurve(Archive):
             Match(target, object_id, match_arcsec, tuple(products.get(object_id, ())))
             for (target, object_id), match_arcsec in sorted(nearest.items())
         ]
+
+    def _of_authors(self, observations: Sequence[Row]) -> list[Row]:
+        """Return the observations of which something may be taken, in a fixed order."""
+        authors = {choice["author"] for choice in self.spec.options["choice"]}
+        others = Counter(
+            str(row["provenance_name"])
+            for row in observations
+            if row["provenance_name"] not in authors
+        )
+        if others:
+            _log.info("observations of authors not chosen from: %s", sorted(others.items()))
+        own = [row for row in observations if row["provenance_name"] in authors]
+        return sorted(own, key=lambda row: str(row["obsid"]))
 
     def _pairs(
         self, shard: pa.Table, search: Search, observations: Sequence[Row]
@@ -234,23 +247,14 @@ class MastLightcurve(Archive):
 
     def _products(self, session: Session, observations: dict[str, Row]) -> dict[str, list[Product]]:
         """Return the files to take, by the object that they are of."""
-        portal, options = self._portal(session), self.spec.options
-        authors = {choice["author"] for choice in options["choice"]}
-        left_out = Counter(
-            row["provenance_name"]
-            for row in observations.values()
-            if row["provenance_name"] not in authors
-        )
-        asked = [id_ for id_, row in observations.items() if row["provenance_name"] in authors]
+        portal = self._portal(session)
         rows = [
             row
-            for batch in batches(asked, self.spec.limits["objects_per_query"])
+            for batch in batches(sorted(observations), self.spec.limits["objects_per_query"])
             for row in portal.products_of(batch)
         ]
-        chosen, worse = choose_products(observations.values(), rows, options)
-        _log.info(
-            "%d files taken; not taken: %s", len(chosen), dict(sorted((left_out + worse).items()))
-        )
+        chosen, left_out = choose_products(observations.values(), rows, self.spec.options)
+        _log.info("%d files; left out for better ones: %s", len(chosen), sorted(left_out.items()))
         by_object: dict[str, list[Product]] = defaultdict(list)
         for product in chosen:
             by_object[product.object_id].append(product)
@@ -304,19 +308,18 @@ def _without_instant_bad(rows: pa.Table) -> pa.Table:
 
 
 def _requests(matches: Iterable[Match]) -> Iterator[Request]:
-    """Divide the files among requests; those of a target stay together."""
-    of_target: dict[int, list[Match]] = defaultdict(list)
-    for match in matches:
-        of_target[match.target].append(match)
+    """Divide the files among requests of bounded size; a target may be in several of them."""
     bundle: list[Match] = []
     n_bytes = 0
-    for target in sorted(of_target):
-        more = sum(p.size_bytes for match in of_target[target] for p in match.products)
-        if bundle and n_bytes + more > _REQUEST_BYTES:
-            yield _request(bundle)
-            bundle, n_bytes = [], 0
-        bundle += of_target[target]
-        n_bytes += more
+    for match in matches:
+        files: list[Product] = []
+        for product in match.products:
+            if n_bytes and n_bytes + product.size_bytes > _REQUEST_BYTES:
+                yield _request([*bundle, replace(match, products=tuple(files))])
+                bundle, files, n_bytes = [], [], 0
+            files.append(product)
+            n_bytes += product.size_bytes
+        bundle.append(replace(match, products=tuple(files)))
     if bundle:
         yield _request(bundle)
 
