@@ -9,7 +9,7 @@ from pathlib import Path
 
 import uvicorn
 
-from laboratory.application import build_application
+from laboratory.current import CurrentApplication
 from laboratory.faults import FaultScript, Rule
 from laboratory.requestlog import RequestLog
 from laboratory.wires import Wires
@@ -40,7 +40,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     rules = json.loads(options.faults.read_text()) if options.faults else []
     wires = Wires()
-    application = build_application(
+    application = CurrentApplication(
         options.sky,
         FaultScript([Rule.read(rule) for rule in rules]),
         RequestLog(options.log),
