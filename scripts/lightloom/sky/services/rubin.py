@@ -65,7 +65,7 @@ FIELD_ORDER = 5
 #: The fields.
 FIELDS = (4407, 4448, 4449, 4450, 4454, 4522, 4697, 4912, 6499, 6757, 6759, 9783, 12198)
 #: The same as an ASCII MOC.
-FOOTPRINT_MOC = f"{FIELD_ORDER}/" + ",".join(map(str, FIELDS))
+FOOTPRINT_MOC = f"{FIELD_ORDER}/" + " ".join(map(str, FIELDS))
 
 _BANDS = {
     "u": ("g", 0.9),
