@@ -15,7 +15,7 @@ from astropy.io.votable.tree import TableElement, VOTableFile
 from astropy.table import Table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_sky import N_EXPOSURES, N_TRIGGERS, random_positions
+from small_sky import N_EXPOSURES, N_TRIGGERS, TOKEN, random_positions
 
 from laboratory import Laboratory
 
@@ -159,6 +159,13 @@ def test_units_follow_columns_and_not_expressions(nsc: pyvo.dal.TAPService) -> N
     assert units["later"] is None
 
 
+def test_names_of_expressions_and_doubles(nsc: pyvo.dal.TAPService) -> None:
+    found = nsc.run_sync("SELECT COUNT(*), COUNT(*) FROM nsc_dr2.meas")
+    assert len(set(found.fieldnames)) == 2
+    found = nsc.run_sync("SELECT TOP 1 a.id, b.id FROM object AS a JOIN object AS b ON a.id = b.id")
+    assert len(set(found.fieldnames)) == 2
+
+
 def test_left_join_gives_nulls(nsc: pyvo.dal.TAPService) -> None:
     query = """
     SELECT m.measid, e.exptime FROM nsc_dr2.meas AS m
@@ -205,7 +212,7 @@ def test_uploads_of_both_serialisations(heasarc: pyvo.dal.TAPService, serializat
 
 def test_booleans_and_large_integers_survive(laboratory: Laboratory) -> None:
     session = requests.Session()
-    session.headers["Authorization"] = "Bearer correct-horse"
+    session.headers["Authorization"] = f"Bearer {TOKEN}"
     rubin = pyvo.dal.TAPService(laboratory.url("rubin") + "/tap", session=session)
     found = rubin.run_sync("SELECT objectid, detect_isprimary FROM dp1.object").to_table()
     assert found["objectId"][4] == 609_788_942_606_161_360
@@ -255,6 +262,23 @@ def test_wrong_uploads_are_explained(laboratory: Laboratory) -> None:
     assert "upload sample is no VOTable" in broken.text
     remote = requests.post(address, query | {"UPLOAD": "sample,http://else"}, timeout=10)
     assert "only param:" in remote.text
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({}, "QUERY is missing"),
+        ({"QUERY": "SELECT ra FROM fermigtrig", "LANG": "PQL"}, "LANG: expected ADQL, found PQL"),
+        ({"QUERY": "SELECT ra FROM fermigtrig", "MAXREC": "many"}, "MAXREC: expected a number"),
+        ({"QUERY": "SELECT ra FROM fermigtrig", "FORMAT": "fits"}, "unknown format fits"),
+    ],
+)
+def test_wrong_parameters_are_explained(
+    laboratory: Laboratory, parameters: dict[str, str], message: str
+) -> None:
+    reply = requests.post(laboratory.url("heasarc") + "/tap/sync", parameters, timeout=10)
+    assert reply.status_code == 400
+    assert message in reply.text
 
 
 def test_large_upload_is_joined_within_seconds(laboratory: Laboratory) -> None:
