@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from small_sky import TOKEN, write_small_sky
 
 from laboratory import Laboratory
 
@@ -134,3 +136,18 @@ def test_reply_that_was_read_is_in_the_log(laboratory: Laboratory) -> None:
     for number in range(1, 6):
         assert requests.get(address, query, timeout=10).ok
         assert [record["rows"] for record in laboratory.log()] == [20_000] * number
+
+
+def test_sky_may_come_and_change_while_it_serves(small_sky: Path, tmp_path: Path) -> None:
+    sky, other = tmp_path / "sky", tmp_path / "other"
+    with Laboratory(sky, tokens={"rubin": TOKEN}) as laboratory:
+        address = laboratory.url("hcv") + "/api/v0.1/hsc/v3/hcv.csv"
+        assert requests.get(address, timeout=5).status_code == 404
+        shutil.copytree(small_sky, other)
+        other.rename(sky)
+        assert len(requests.get(address, timeout=5).text.splitlines()) == 11
+        assert requests.get(laboratory.url("rubin") + "/tap/sync", timeout=5).status_code == 401
+        shutil.rmtree(sky)
+        write_small_sky(other, n_points=4)
+        other.rename(sky)
+        assert len(requests.get(address, timeout=5).text.splitlines()) == 5
