@@ -121,6 +121,34 @@ def test_killed_with_its_test(small_sky: Path) -> None:
     assert listed.stdout.strip() == ""
 
 
+def test_ends_when_its_test_is_killed(small_sky: Path) -> None:
+    code = f"""
+import time
+from pathlib import Path
+from laboratory import Laboratory
+with Laboratory(Path({str(small_sky)!r})) as laboratory:
+    print(laboratory.base, flush=True)
+    time.sleep(60)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        base = process.stdout.readline().strip()
+        assert requests.get(base + "/__log", timeout=5).ok
+        process.kill()
+    with pytest.raises(requests.ConnectionError):
+        _keep_asking(base + "/__log")
+
+
+def _keep_asking(address: str) -> None:
+    end_s = time.monotonic() + 5
+    while time.monotonic() < end_s:
+        requests.get(address, timeout=5)
+        time.sleep(0.02)
+
+
 def test_service_without_tables_is_left_out(tmp_path: Path, small_sky: Path) -> None:
     (tmp_path / "services").mkdir()
     (tmp_path / "services/nsc").symlink_to(small_sky / "services/nsc")
