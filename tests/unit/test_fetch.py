@@ -76,7 +76,9 @@ class Job:
     def paths(self) -> dict[str, Path]:
         return {name: getattr(self, name) for name in ("shard_path", "part_path", "status_path")}
 
-    def run(self, *, key: dict[str, str] = KEY, allow_partial: bool = False) -> None:
+    def run(
+        self, *, key: dict[str, str] = KEY, allow_partial: bool = False, attempt: int = 1
+    ) -> None:
         fetch_shard(
             **self.paths,
             spec=self.spec,
@@ -85,6 +87,7 @@ class Job:
             threads=1,
             mem_mb=1000,
             allow_partial=allow_partial,
+            attempt=attempt,
         )
 
     @property
@@ -177,6 +180,26 @@ def test_a_wrong_request_is_not_repeated(job: Job, service: Counted) -> None:
     assert (failed["state"], failed["error_class"]) == ("failed", "bad_request")
     assert "no such column" in failed["message"]
     assert failed["n_rows"] == 0
+
+
+def test_a_retried_job_asks_for_passing_failures_alone(
+    job: Job, service: Counted, undisturbed: bytes
+) -> None:
+    service.faults = {"t5": answer(b"no", 400), "t8": answer(b"", 503)}
+    with pytest.raises(ArchiveError, match="4 of 12 targets failed"):
+        job.run()
+    wrong, down = (next(o for o in service.asked if name in o) for name in ("t5", "t8"))
+    del service.faults["t8"]
+    for attempt in (2, 3):
+        service.asked.clear()
+        with pytest.raises(ArchiveError, match=r"2 of 12 targets failed.*HTTP 400"):
+            job.run(attempt=attempt)
+        assert service.asked == ([down] if attempt == 2 else [])
+    # The next run asks for the others as well.
+    del service.faults["t5"]
+    job.run()
+    assert service.asked == [wrong]
+    assert job.part_path.read_bytes() == undisturbed
 
 
 def test_a_truncated_answer_is_no_empty_one(job: Job, service: Counted, undisturbed: bytes) -> None:

@@ -1,109 +1,92 @@
 """TESS, Kepler and K2: light curves in files that MAST's portal finds by position or by name.
 
-The search runs for many targets at once and before the work is divided, so that the files of one
-target, which can be many, are a piece of work of their own. A target whose files cannot all be read
-keeps the rows of the others, and is asked for again.
+The portal is searched for many targets at once, before the work is divided: a piece of work is some
+files of one target, which can have many. A target whose files cannot all be read keeps the rows of
+the others, and is asked for again.
 """
 
 import logging
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
-from requests import Session
 
 from lightloom.archives.base import SOURCES, Answer, Archive, Request, RequestPlan
 from lightloom.archives.measurements import constant_text, light_curve_rows
-from lightloom.catalogs.geometry import separation_arcsec
+from lightloom.config import ArchiveSpec
 from lightloom.errors import ArchiveError, ArchiveSchemaError, TransientArchiveError
-from lightloom.motion import positions_at
 from lightloom.schema import QUALITY_BAD, TARGET_ROWS
-from lightloom.services.batches import batches
 from lightloom.services.binning import bin_rows
-from lightloom.services.cones import Cone, group_into_cones, pairs_within
+from lightloom.services.cones import Cone
 from lightloom.services.fits_lightcurve import read_lightcurve_fits
 from lightloom.services.http import service_session
-from lightloom.services.mast import MastPortal, Row
-from lightloom.services.products import Downloads, Product, choose_products, object_id_of
+from lightloom.services.mast_search import MastSearch, Match, Search
+from lightloom.services.products import Downloads, Product
 
-#: Targets share a request while their files are smaller than this together.
+#: Files of a target share a request up to this size; their rows take ten times as much memory.
 _REQUEST_BYTES = 8 << 20
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
-
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Search:
-    """Targets that one search of the portal is about: those in a cone, or those with names.
-
-    Attributes
-    ----------
-    target : ndarray of int64
-    where : Cone or list of int
-        A cone, or the archive's numbers of the targets.
-    """
-
-    target: IntArray
-    where: Cone | list[int]
-
-
-@dataclass(frozen=True)
-class Match:
-    """An object of the archive that is a target's, and its files."""
-
-    target: int
-    object_id: str
-    match_arcsec: float
-    products: tuple[Product, ...]
 
 
 class MastLightcurve(Archive):
     """Light curves of a mission whose files MAST has."""
 
+    def __init__(self, spec: ArchiveSpec, state: Path) -> None:
+        super().__init__(spec, state)
+        self._search = MastSearch(spec)
+
     def probe(self) -> None:
         place = self.spec.options["probe"]
         session = service_session(self.spec, self.state)
         cone = Cone(np.array([0]), place["ra"], place["dec"], self.spec.radius_arcsec / 3600)
-        observations = self._portal(session).observations_in(cone, self._criteria)
-        by_id = {str(row["obsid"]): row for row in observations}
-        products = [one for of in self._products(session, by_id).values() for one in of]
+        products = self._search.products_in(session, cone)
         if not products:
             raise ArchiveError(f"{self.spec.name}: found no light curve at the known place {place}")
-        found = self._read(Downloads(session, self.spec), products[0])
-        unit, expected = found.schema.metadata[b"unit"].decode(), self.spec.units["native"]
-        if unit not in (expected, self.spec.options["choice"][products[0].choice]["unit"]):
+        first, expected = products[0], self.spec.units["native"]
+        found = self._read(first, Downloads(session, self.spec))
+        unit = found.schema.metadata[b"unit"].decode()
+        if unit not in (expected, self.spec.options["choice"][first.choice]["unit"]):
             raise ArchiveSchemaError(
-                f"{products[0].uri}: the fluxes are in {unit!r}, expected {expected!r}"
+                f"{first.uri}: the fluxes are in {unit!r}, expected {expected!r}"
             )
 
     def plan(self, shard: pa.Table) -> RequestPlan:
-        searches = self._searches(shard, np.arange(shard.num_rows))
+        searches = self._search.divided(shard, np.arange(shard.num_rows))
         with ThreadPoolExecutor(self.spec.limits["concurrent_requests"]) as pool:
-            found = list(pool.map(lambda one: self._matches_or_none(shard, one), searches))
-        requests = []
+            found = list(pool.map(lambda search: self._matches_or_none(shard, search), searches))
+        requests: list[Request] = []
         for search, matches in zip(searches, found, strict=True):
             if matches is None:
-                # Searched again by a worker, so that the failure is that of these targets alone.
+                # A worker searches again, so that the failure is that of these targets alone.
                 requests.append(Request(search.target, None))
             else:
-                requests += _requests(matches)
+                for match in matches:
+                    requests += _requests(match)
         return RequestPlan(requests, np.array([], np.int64))
 
+    def _matches_or_none(self, shard: pa.Table, search: Search) -> list[Match] | None:
+        try:
+            return self._search.matches(service_session(self.spec, self.state), shard, search)
+        except ArchiveError as error:
+            _log.warning("%d targets will be searched again: %s", len(search.target), error)
+            return None
+
     def answer(self, shard: pa.Table, request: Request) -> Answer:
-        matches: Sequence[Match] | None = request.what
         session = service_session(self.spec, self.state)
-        if matches is None:
-            searches = self._searches(shard, request.targets)
-            matches = [match for one in searches for match in self._matches(session, shard, one)]
+        matches: Sequence[Match] = (
+            [request.what]
+            if request.what
+            else [
+                match
+                for search in self._search.divided(shard, request.targets)
+                for match in self._search.matches(session, shard, search)
+            ]
+        )
         downloads = Downloads(session, self.spec)
         parts = [TARGET_ROWS.empty_table()]
         incomplete: dict[int, ArchiveError] = {}
@@ -112,20 +95,54 @@ class MastLightcurve(Archive):
                 try:
                     parts.append(self._rows(shard, match, product, downloads))
                 except TransientArchiveError:
+                    # All of it is tried again.
                     raise
                 except ArchiveError as error:
                     incomplete.setdefault(match.target, error)
-        sources = pa.table(
-            [
-                [match.target for match in matches],
-                [match.object_id for match in matches],
-                [match.match_arcsec for match in matches],
-            ],
-            schema=SOURCES,
-        )
+        names = ("target", "object_id", "match_arcsec")
+        sources = [[getattr(match, name) for match in matches] for name in names]
         return Answer(
-            pa.concat_tables(parts), sources, downloads.reads + session.reads, incomplete=incomplete
+            pa.concat_tables(parts),
+            pa.table(sources, schema=SOURCES),
+            downloads.reads + session.reads,
+            incomplete=incomplete,
         )
+
+    def _rows(
+        self, shard: pa.Table, match: Match, product: Product, downloads: Downloads
+    ) -> pa.Table:
+        """Return the light curves in a file, averaged in bins if that is wanted."""
+        found = self._read(product, downloads)
+        constants = {
+            "target": match.target,
+            "match_arcsec": match.match_arcsec,
+            "object_id": match.object_id,
+            "author": product.author,
+            "field": product.field,
+        }
+        for name, value in constants.items():
+            found = found.append_column(name, pa.repeat(pa.scalar(value), found.num_rows))
+        # A file says itself what unit it has, and need not have all the bands.
+        units = {"native": found.schema.metadata[b"unit"].decode(), "mag_system": "none"}
+        published = self.spec.options["choice"][product.choice]["columns"]
+        bin_s = self.spec.options["bin_s"]
+        parts = [TARGET_ROWS.empty_table()]
+        for code, band in self.spec.bands.items():
+            if band["columns"]["value"] in published:
+                spec = replace(self.spec, bands={code: band}, units=units)
+                rows = _without_time_bad(light_curve_rows(found, shard, spec))
+                parts.append(rows if bin_s is None else bin_rows(rows, bin_s))
+        return pa.concat_tables(parts)
+
+    def _read(self, product: Product, downloads: Downloads) -> pa.Table:
+        choice = self.spec.options["choice"][product.choice]
+
+        def read(content: bytes) -> pa.Table:
+            return read_lightcurve_fits(
+                content, columns=choice["columns"], unit=choice["unit"], name=product.uri
+            )
+
+        return downloads.read(product.uri, read)
 
     def competing_sources(self, rows: pa.Table) -> pa.Table:
         return pa.table(
@@ -136,193 +153,28 @@ class MastLightcurve(Archive):
             }
         )
 
-    def _searches(self, shard: pa.Table, targets: IntArray) -> list[Search]:
-        """Group targets: those whose names hold the archive's number, and those in a cone."""
-        options, n_together = self.spec.options, self.spec.limits["targets_per_query"]
-        numbers: dict[int, int] = {}
-        if options["id_pattern"]:
-            for target in targets.tolist():
-                found = re.search(options["id_pattern"], shard["objectid"][target].as_py())
-                if found:
-                    numbers[target] = int(found[1])
-        searches = [
-            Search(np.array(batch), [numbers[target] for target in batch])
-            for batch in batches(sorted(numbers), n_together)
-        ]
-        placed = np.array([target for target in targets.tolist() if target not in numbers], int)
-        if len(placed):
-            ra_deg, dec_deg = positions_at(shard, self.spec.epoch_jyear)
-            cones = group_into_cones(
-                ra_deg[placed],
-                dec_deg[placed],
-                self.spec.radius_arcsec,
-                largest_radius_deg=options["largest_cone_deg"],
-                most_targets=n_together,
-            )
-            searches += [Search(placed[cone.target], cone) for cone in cones]
-        return searches
 
-    @property
-    def _criteria(self) -> dict[str, list[str]]:
-        """Values of the portal's columns that the mission's light curves have."""
-        options = self.spec.options
-        return {"project": [options["project"]], "dataproduct_type": options["product_types"]}
-
-    def _portal(self, session: Session) -> MastPortal:
-        limits = self.spec.limits
-        return MastPortal(
-            session,
-            self.spec.endpoint,
-            page_rows=self.spec.options["page_rows"],
-            poll_s=limits["poll_s"],
-            timeout_s=limits["timeout_s"],
-        )
-
-    def _matches_or_none(self, shard: pa.Table, search: Search) -> list[Match] | None:
-        try:
-            return self._matches(service_session(self.spec, self.state), shard, search)
-        except ArchiveError as error:
-            _log.warning("%d targets will be searched again: %s", len(search.target), error)
-            return None
-
-    def _matches(self, session: Session, shard: pa.Table, search: Search) -> list[Match]:
-        """Return the objects of targets with the files to take of them."""
-        options = self.spec.options
-        portal = self._portal(session)
-        if isinstance(search.where, Cone):
-            observations = portal.observations_in(search.where, self._criteria)
-        else:
-            names = [form.format(n) for n in search.where for form in options["target_names"]]
-            observations = portal.observations_of(names, self._criteria)
-        observations.sort(key=lambda row: str(row["obsid"]))
-        nearest: dict[tuple[int, str], float] = {}
-        of_targets: dict[str, Row] = {}
-        for target, observation, match_arcsec in self._pairs(shard, search, observations):
-            of_targets[str(observation["obsid"])] = observation
-            key = (target, object_id_of(observation, options))
-            nearest[key] = min(nearest.get(key, np.inf), match_arcsec)
-        products = self._products(session, of_targets)
-        return [
-            Match(target, object_id, match_arcsec, tuple(products.get(object_id, ())))
-            for (target, object_id), match_arcsec in sorted(nearest.items())
-        ]
-
-    def _pairs(
-        self, shard: pa.Table, search: Search, observations: Sequence[Row]
-    ) -> Iterator[tuple[int, Row, float]]:
-        """Yield the observations of each target, with their distance [arcsec]."""
-        ra_deg, dec_deg = (
-            position[search.target] for position in positions_at(shard, self.spec.epoch_jyear)
-        )
-        found_ra_deg, found_dec_deg = (
-            np.array([row[name] for row in observations], np.float64) for name in ("s_ra", "s_dec")
-        )
-        if isinstance(search.where, Cone):
-            target, found, match_arcsec = pairs_within(
-                ra_deg, dec_deg, found_ra_deg, found_dec_deg, self.spec.radius_arcsec
-            )
-        else:
-            options = self.spec.options
-            object_ids = np.array([object_id_of(row, options) for row in observations], object)
-            named = [options["object_id"]["name"].format(number) for number in search.where]
-            target, found = np.nonzero(np.array(named, object)[:, np.newaxis] == object_ids)
-            match_arcsec = separation_arcsec(
-                ra_deg[target], dec_deg[target], found_ra_deg[found], found_dec_deg[found]
-            )
-        for one, of_one, distance in zip(target, found, match_arcsec, strict=True):
-            yield int(search.target[one]), observations[of_one], float(distance)
-
-    def _products(self, session: Session, observations: dict[str, Row]) -> dict[str, list[Product]]:
-        """Return the files to take, by the object that they are of."""
-        portal, options = self._portal(session), self.spec.options
-        authors = {choice["author"] for choice in options["choice"]}
-        left_out = Counter(
-            row["provenance_name"]
-            for row in observations.values()
-            if row["provenance_name"] not in authors
-        )
-        asked = [id_ for id_, row in observations.items() if row["provenance_name"] in authors]
-        rows = [
-            row
-            for batch in batches(asked, self.spec.limits["objects_per_query"])
-            for row in portal.products_of(batch)
-        ]
-        chosen, worse = choose_products(observations.values(), rows, options)
-        _log.info(
-            "%d files taken; not taken: %s", len(chosen), dict(sorted((left_out + worse).items()))
-        )
-        by_object: dict[str, list[Product]] = defaultdict(list)
-        for product in chosen:
-            by_object[product.object_id].append(product)
-        return by_object
-
-    def _read(self, downloads: Downloads, product: Product) -> pa.Table:
-        choice = self.spec.options["choice"][product.choice]
-
-        def read(content: bytes) -> pa.Table:
-            return read_lightcurve_fits(
-                content, columns=choice["columns"], unit=choice["unit"], name=product.uri
-            )
-
-        return downloads.read(product.uri, read)
-
-    def _rows(
-        self, shard: pa.Table, match: Match, product: Product, downloads: Downloads
-    ) -> pa.Table:
-        """Return the light curve in a file."""
-        choice = self.spec.options["choice"][product.choice]
-        found = self._read(downloads, product)
-        unit = found.schema.metadata[b"unit"].decode()
-        bin_s = self.spec.options["bin_s"]
-        constants = {
-            "target": match.target,
-            "match_arcsec": match.match_arcsec,
-            "object_id": match.object_id,
-            "author": product.author,
-            "field": product.field,
-        }
-        for name, value in constants.items():
-            found = found.append_column(name, pa.repeat(pa.scalar(value), found.num_rows))
-        parts = [TARGET_ROWS.empty_table()]
-        for code, band in self.spec.bands.items():
-            # A file need not have all the bands, and says itself what unit they have.
-            if band["columns"]["value"] in choice["columns"]:
-                units = {"native": unit, "mag_system": "none"}
-                spec = replace(self.spec, bands={code: band}, units=units)
-                rows = _without_instant_bad(light_curve_rows(found, shard, spec))
-                parts.append(rows if bin_s is None else bin_rows(rows, bin_s))
-        return pa.concat_tables(parts)
-
-
-def _without_instant_bad(rows: pa.Table) -> pa.Table:
-    """Call a measurement bad that no time is known of: files hold padding of this kind."""
-    quality = pc.if_else(
-        rows["time_mjd"].is_valid(), rows["quality"], pa.scalar(QUALITY_BAD, pa.int8())
-    )
+def _without_time_bad(rows: pa.Table) -> pa.Table:
+    """Call measurements bad of which no time is known; files are padded with them."""
+    bad = pa.scalar(QUALITY_BAD, pa.int8())
+    quality = pc.if_else(rows["time_mjd"].is_valid(), rows["quality"], bad)
     index = rows.schema.get_field_index("quality")
     return rows.set_column(index, "quality", quality).cast(TARGET_ROWS)
 
 
-def _requests(matches: Iterable[Match]) -> Iterator[Request]:
-    """Divide the files among requests; those of a target stay together."""
-    of_target: dict[int, list[Match]] = defaultdict(list)
-    for match in matches:
-        of_target[match.target].append(match)
-    bundle: list[Match] = []
+def _requests(match: Match) -> Iterator[Request]:
+    """Divide the files of an object into requests of bounded size."""
+    targets = np.array([match.target])
+    products: list[Product] = []
     n_bytes = 0
-    for target in sorted(of_target):
-        more = sum(p.size_bytes for match in of_target[target] for p in match.products)
-        if bundle and n_bytes + more > _REQUEST_BYTES:
-            yield _request(bundle)
-            bundle, n_bytes = [], 0
-        bundle += of_target[target]
-        n_bytes += more
-    if bundle:
-        yield _request(bundle)
-
-
-def _request(matches: list[Match]) -> Request:
-    return Request(np.unique([match.target for match in matches]), tuple(matches))
+    for product in match.products:
+        if products and n_bytes + product.size_bytes > _REQUEST_BYTES:
+            yield Request(targets, replace(match, products=tuple(products)))
+            products, n_bytes = [], 0
+        products.append(product)
+        n_bytes += product.size_bytes
+    # One without files is a source all the same.
+    yield Request(targets, replace(match, products=tuple(products)))
 
 
 ARCHIVE = MastLightcurve

@@ -6,6 +6,7 @@ Manual (KDMC-10008) and of the TESS Science Data Products Description (EXP-TESS-
 """
 
 import os
+import threading
 import warnings
 from collections.abc import Mapping
 from io import BytesIO
@@ -37,6 +38,9 @@ _UNITS = {"e-/s": "electron/s", "electron/s": "electron/s", "electrons/s": "elec
 _MJD_ZERO_JD = 2400000.5
 _SECONDS_PER_DAY = 86400.0
 _DAYS_PER_UNIT = {"d": 1.0, "s": 1.0 / _SECONDS_PER_DAY}
+
+#: What is done with warnings is a matter of the whole process, whose threads read files too.
+_WARNINGS = threading.Lock()
 
 FloatArray = NDArray[np.float64]
 
@@ -82,7 +86,7 @@ def read_lightcurve_fits(
         source = Path(source).read_bytes()
     name = name or "the file"
     try:
-        with warnings.catch_warnings():
+        with _WARNINGS, warnings.catch_warnings():
             # Of a damaged file, which is an error here.
             warnings.simplefilter("ignore", AstropyUserWarning)
             with fits.open(BytesIO(source), memmap=False) as hdus:

@@ -33,6 +33,9 @@ MARGIN_S = 0.05
 #: A request has reached the archive at the latest so long after it was admitted [s].
 ARRIVAL_S = 2.0
 
+#: A slot is freed so long after an answer was read, for the archive to see its end as well [s].
+LINGER_S = 0.05
+
 #: First wait after a failure; it doubles with every further one [s].
 FIRST_WAIT_S = 0.5
 
@@ -162,10 +165,10 @@ class Governor:
         Raises
         ------
         TransientArchiveError
-            At once, if the archive is to be left alone for longer than ``longest_wait_s`` or the
-            circuit breaker is open; the message says until when.
+            At once, if the circuit breaker is open; the message says until when.
         ArchiveDownError
-            If it has been probed in vain so often that waiting is no use for this job.
+            At once, if the archive asks to be left alone for longer than all attempts at a request
+            may wait, or was probed in vain as often as a request is attempted.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         name = uuid.uuid4().hex
@@ -190,13 +193,14 @@ class Governor:
             for number in numbers:
                 lock = FileLock(self._folder / f"slot-{number:03d}.lock", fallback_to_soft=False)
                 try:
-                    lock.acquire(blocking=False)
+                    held = lock.acquire(blocking=False)
                 except Timeout:
                     continue
-                try:
-                    yield
-                finally:
-                    lock.release()
+                with held:
+                    try:
+                        yield
+                    finally:
+                        time.sleep(LINGER_S)
                 return
             time.sleep(random.uniform(0.5, 1.0) * pause_s)
             pause_s = min(1.5 * pause_s, longest_s)
@@ -219,8 +223,8 @@ class Governor:
         if state.opened and state.opened.until_s > now_s:
             raise self._refusal(state, state.opened, now_s)
         quiet_s = state.quiet.until_s - now_s
-        if quiet_s > self._limits["longest_wait_s"]:
-            raise TransientArchiveError(
+        if quiet_s > self._limits["attempts"] * self._limits["longest_wait_s"]:
+            raise ArchiveDownError(
                 f"the archive asks to be left alone until {_utc(state.quiet.until_s)}",
                 retry_after_s=quiet_s,
             )

@@ -138,7 +138,7 @@ def archive_errors() -> Iterator[None]:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and all that led to it; pyvo has an attribute of its own for that."""
+    """Give an error and all that led to it, as far as libraries say."""
     seen: set[int] = set()
     waiting: list[Any] = [error]
     while waiting:
@@ -146,7 +146,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         if isinstance(one, BaseException) and id(one) not in seen:
             seen.add(id(one))
             yield one
-            waiting += [getattr(one, "cause", None), one.__cause__, one.__context__]
+            # pyvo has an attribute of its own for the cause.
+            waiting += [one.__cause__, getattr(one, "cause", None)]
+            if _kind(one):
+                # Other libraries name none. A mistake in the handling of an error is our own.
+                waiting.append(one.__context__)
 
 
 def _kind(error: BaseException) -> type[ArchiveError] | None:
@@ -249,6 +253,8 @@ class _GovernedAdapter(HTTPAdapter):
             preload_content=False,
             decode_content=False,
             request_method=response.request.method,
+            # The session takes its cookies from there.
+            original_response=raw._original_response,
         )
         # Libraries read as much of an answer as they need, and close none.
         weakref.finalize(response.raw, body.close)

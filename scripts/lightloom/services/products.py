@@ -11,13 +11,21 @@ from requests import Session
 
 from lightloom.catalogs.storage import read_bytes
 from lightloom.config import ArchiveSpec
-from lightloom.errors import ArchiveError, DamagedFileError, TransientArchiveError
+from lightloom.errors import (
+    ArchiveError,
+    ArchiveSchemaError,
+    DamagedFileError,
+    TransientArchiveError,
+)
 from lightloom.reads import Reads
 
 _T = TypeVar("_T")
 
 #: Part by which the exposure time of an observation may differ from that of a choice.
 _EXPOSURE_TOLERANCE = 0.01
+
+#: Size of a file of which the archive does not say it.
+_USUAL_BYTES = 2 << 20
 
 _log = logging.getLogger(__name__)
 
@@ -125,7 +133,7 @@ def _product(
         author=observation["provenance_name"],
         field=_numbered({**observation, **row}, options["field"]),
         uri=row["dataURI"],
-        size_bytes=int(row["size"] or 0),
+        size_bytes=int(row["size"] or _USUAL_BYTES),
         choice=choice,
     )
 
@@ -140,7 +148,7 @@ def _numbered(row: Mapping[str, Any], rule: Mapping[str, str]) -> str:
     text = str(row[rule["column"]])
     found = re.search(rule["pattern"], text)
     if found is None:
-        raise ArchiveError(
+        raise ArchiveSchemaError(
             f"column {rule['column']!r} is {text!r}, expected it to match {rule['pattern']!r}"
         )
     return rule["name"].format(int(found[1]))

@@ -1,14 +1,14 @@
 """One laboratory for all tests, healed and forgetful before each."""
 
+import gc
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_sky import write_small_sky
+from small_sky import TOKEN, write_small_sky
 
 from laboratory import Laboratory
-
-TOKEN = "correct-horse"
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +22,15 @@ def small_sky(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def running(small_sky: Path) -> Iterator[Laboratory]:
     with Laboratory(small_sky, tokens={"rubin": TOKEN}) as laboratory:
         yield laboratory
+
+
+@pytest.fixture(autouse=True, scope="module")
+def collected() -> Iterator[None]:
+    """Close what pyvo leaves open before another module is blamed for it."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture

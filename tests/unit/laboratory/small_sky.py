@@ -7,6 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.io import fits
 
+#: Demanded by the service `rubin`.
+TOKEN = "correct-horse"
 N_TRIGGERS = 400
 N_EXPOSURES = 30
 TIC, KIC = 100000003, 11442793

@@ -16,7 +16,6 @@ import pytest
 import requests
 from pyvo.dal import TAPService
 from pyvo.dal.exceptions import DALFormatError, DALQueryError
-from small_server import SmallServer, answer, running_server, service_spec
 
 from lightloom.errors import (
     ArchiveError,
@@ -32,6 +31,7 @@ from lightloom.services.http import (
     classify,
     service_session,
 )
+from small_server import SmallServer, answer, running_server, service_spec
 
 Route = Callable[[BaseHTTPRequestHandler], None]
 
@@ -238,6 +238,14 @@ def test_slot_is_held_until_the_body_is_read(server: SmallServer, tmp_path: Path
     assert [len(response.content) for response in responses] == [100_000] * 4
 
 
+def test_cookies_are_sent_back(server: SmallServer, session: ServiceSession) -> None:
+    """Services behind several machines tell by them which one knows a job."""
+    server.routes["/"] = answer(Set_Cookie="node=7")
+    session.get(f"{server.url}/")
+    session.get(f"{server.url}/")
+    assert [seen.headers.get("Cookie") for seen in server.seen] == [None, "node=7"]
+
+
 def token_spec(url: str, path: Path, mode: int = 0o600) -> Any:
     path.write_text("s3cret\n")
     path.chmod(mode)
@@ -345,3 +353,14 @@ def test_classes_of_errors_of_libraries() -> None:
 def test_a_mistake_in_the_code_is_no_fault_of_the_archive() -> None:
     with pytest.raises(KeyError, match="ra"), archive_errors():
         raise KeyError("ra")
+
+
+def test_a_mistake_in_the_handling_of_a_fault_is_none_of_the_archive() -> None:
+    def handle() -> None:
+        try:
+            raise TransientArchiveError("down")
+        except TransientArchiveError:
+            {}["dec"]
+
+    with pytest.raises(KeyError, match="dec"), archive_errors():
+        handle()

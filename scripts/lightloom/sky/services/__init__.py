@@ -80,7 +80,7 @@ def _write_rubin(folder: Path, sources: pd.DataFrame, seed: int) -> Catalogue:
     tables = rubin.observe(sources, seed)
     names = ("dp1.Object", "dp1.ForcedSource", "dp1.Visit")
     _write_tables(folder, dict(zip(names, tables, strict=True)))
-    (folder / "footprint.txt").write_text(rubin.FOOTPRINT_MOC + "\n", encoding="ascii")
+    (folder / "footprint.txt").write_text(rubin.FOOTPRINT_MOC, encoding="ascii")
     radius_arcsec = SERVICE_RADIUS_ARCSEC["rubin"]
     fields = [HealpixPixel(rubin.FIELD_ORDER, field) for field in rubin.FIELDS]
     return Catalogue(tables, radius_arcsec, Footprint(fields, radius_arcsec))
@@ -119,7 +119,7 @@ def _light_curve_tables(curves: Sequence[LightCurve]) -> tuple[pa.Table, pa.Tabl
                 "dec": curve.dec_deg,
                 "zero_jd_day": curve.zero_jd[0],
                 "zero_jd_fraction": curve.zero_jd[1],
-                "unit": "relative" if curve.is_normalised else "electron/s",
+                "unit": "relative" if curve.unit is None else "electron/s",
             }
             for number, curve in enumerate(curves)
         ]
@@ -133,17 +133,16 @@ def _cadences(number: int, curve: LightCurve) -> pa.Table:
     """Return the cadences of a light curve under names that all pipelines share."""
     columns = curve.columns
     n_rows = len(columns["TIME"])
-    detrended = "KSPSAP_FLUX" if curve.is_normalised else "PDCSAP_FLUX"
-    values = {
-        "time": columns["TIME"],
-        "sap_flux": columns["SAP_FLUX"],
-        "sap_flux_err": columns.get("SAP_FLUX_ERR", np.full(n_rows, np.nan)),
-        "pdcsap_flux": columns[detrended],
-        "pdcsap_flux_err": columns[f"{detrended}_ERR"],
-    }
+    nothing = np.full(n_rows, np.nan)
+    values = {"time": columns["TIME"]}
+    for name, column in zip(("sap", "pdcsap"), curve.flux_columns, strict=True):
+        values[f"{name}_flux"] = columns[column]
+        values[f"{name}_flux_err"] = columns.get(f"{column}_ERR", nothing)
     doubles = {name: np.asarray(value, np.float64) for name, value in values.items()}
-    flags_column = "QUALITY" if curve.is_normalised else curve.mission.quality_column
     return pa.table(
-        {"product": np.full(n_rows, number), "flags": columns[flags_column].astype(np.int64)}
+        {
+            "product": np.full(n_rows, number),
+            "flags": columns[curve.quality_column].astype(np.int64),
+        }
         | doubles
     )

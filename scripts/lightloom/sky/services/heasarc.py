@@ -92,7 +92,7 @@ _TRIGGER_TYPES = {
 # Distance of the edge of a designed event's error circle from its target. [arcsec]
 _MARGIN_ARCSEC = 0.36
 _DETECTIONS = (2, 8)
-_OBSERVATION_DIGITS, _SOURCE_DIGITS = 10_000, 200_000_000_000_000
+_DETECTIONS_PER_OBSERVATION, _FIRST_SRCID = 10_000, 200_000_000_000_000
 _X_RAY_MAG = 17.0
 
 
@@ -204,8 +204,8 @@ def observe_xmm(sources: pd.DataFrame, seed: int) -> pa.Table:
     flux = np.where(rng.random(n_rows) < 0.02, np.nan, flux + error * rng.normal(size=n_rows))
     number = rows.groupby("observation").cumcount() + 1
     columns = {
-        "detid": rows["observation"] * _OBSERVATION_DIGITS + number,
-        "srcid": _SOURCE_DIGITS + rows["source"] * 1_000 + 1,
+        "detid": rows["observation"] * _DETECTIONS_PER_OBSERVATION + number,
+        "srcid": _FIRST_SRCID + rows["source"] * 1_000 + 1,
         "name": _position_names(sources)[rows["source"]],
         "ra": ra_deg,
         "dec": dec_deg,

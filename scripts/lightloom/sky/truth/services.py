@@ -29,12 +29,12 @@ _NSC_MISSING_MAG, _HCV_MISSING_MAG = np.float32(99.99), 99.0
 _TESS_BAD_FLAGS = 1 + 2 + 4 + 8 + 16 + 32 + 128 + 512 + 16384
 _KEPLER_BAD_FLAGS = 1130799
 
-# Author and cadence [s], the better ones first.
-_CHOICES = {
-    "TESS": [("SPOC", 120), ("SPOC", 20), ("TESS-SPOC", 600), ("QLP", 600)],
-    "Kepler": [("Kepler", 1800), ("Kepler", 60)],
-    "K2": [("K2", 1800)],
-}
+# Authors, and cadences [s] where it matters, the better ones first.
+_CHOICES: list[tuple[str, float | None]] = [
+    *[("SPOC", 120.0), ("SPOC", 20.0), ("TESS-SPOC", None), ("QLP", None)],
+    *[("Kepler", 1800.0), ("Kepler", 60.0)],
+    *[("K2", 1800.0)],
+]
 
 
 def _find_nsc(
@@ -219,26 +219,23 @@ def _find_mission(
 ) -> Found:
     pairs = match(position, products["ra"].to_numpy(), products["dec"].to_numpy(), radius_arcsec)
     matches = matched_rows(pairs, products)
-    rank = {
-        (mission, *choice): number
-        for mission, choices in _CHOICES.items()
-        for number, choice in enumerate(choices)
-    }
-    keys = zip(matches["mission"], matches["author"], matches["cadence_s"], strict=True)
-    matches["rank"] = [rank.get(key, np.nan) for key in keys]
+    matches["rank"] = np.nan
+    for rank, (author, cadence_s) in enumerate(_CHOICES):
+        fits = matches["author"] == author
+        if cadence_s is not None:
+            fits &= matches["cadence_s"] == cadence_s
+        matches.loc[fits, "rank"] = rank
     chosen = matches.dropna(subset="rank").sort_values("rank")
     chosen = chosen.drop_duplicates(["target", "target_name", "sequence"])
     rows = chosen.merge(cadences.to_pandas(), on="product", validate="many_to_many")
     return Found(
         pd.concat([_mission_rows(rows, column) for column in ("PDCSAP", "SAP")]),
-        matches.groupby("target")["target_name"].nunique(),
+        chosen.groupby("target")["target_name"].nunique(),
         repeated(chosen.drop_duplicates(["target", "target_name"]), ["target"]),
     )
 
 
 def _mission_rows(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    # A cadence with neither time nor flux was not observed.
-    rows = rows.dropna(how="all", subset=["time", f"{column.lower()}_flux"])
     flux = rows[f"{column.lower()}_flux"]
     has_time = rows["time"].notna().to_numpy()
     mjd = np.full(len(rows), np.nan)

@@ -13,9 +13,10 @@ from astropy.coordinates import SkyCoord
 from astropy.io.votable import parse_single_table
 from astropy.io.votable.tree import TableElement, VOTableFile
 from astropy.table import Table
+from astroquery.heasarc import HeasarcClass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_sky import N_EXPOSURES, N_TRIGGERS, random_positions
+from small_sky import N_EXPOSURES, N_TRIGGERS, TOKEN, random_positions
 
 from laboratory import Laboratory
 
@@ -159,6 +160,13 @@ def test_units_follow_columns_and_not_expressions(nsc: pyvo.dal.TAPService) -> N
     assert units["later"] is None
 
 
+def test_names_of_expressions_and_doubles(nsc: pyvo.dal.TAPService) -> None:
+    found = nsc.run_sync("SELECT COUNT(*), COUNT(*) FROM nsc_dr2.meas")
+    assert len(set(found.fieldnames)) == 2
+    found = nsc.run_sync("SELECT TOP 1 a.id, b.id FROM object AS a JOIN object AS b ON a.id = b.id")
+    assert len(set(found.fieldnames)) == 2
+
+
 def test_left_join_gives_nulls(nsc: pyvo.dal.TAPService) -> None:
     query = """
     SELECT m.measid, e.exptime FROM nsc_dr2.meas AS m
@@ -205,7 +213,7 @@ def test_uploads_of_both_serialisations(heasarc: pyvo.dal.TAPService, serializat
 
 def test_booleans_and_large_integers_survive(laboratory: Laboratory) -> None:
     session = requests.Session()
-    session.headers["Authorization"] = "Bearer correct-horse"
+    session.headers["Authorization"] = f"Bearer {TOKEN}"
     rubin = pyvo.dal.TAPService(laboratory.url("rubin") + "/tap", session=session)
     found = rubin.run_sync("SELECT objectid, detect_isprimary FROM dp1.object").to_table()
     assert found["objectId"][4] == 609_788_942_606_161_360
@@ -257,6 +265,23 @@ def test_wrong_uploads_are_explained(laboratory: Laboratory) -> None:
     assert "only param:" in remote.text
 
 
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({}, "QUERY is missing"),
+        ({"QUERY": "SELECT ra FROM fermigtrig", "LANG": "PQL"}, "LANG: expected ADQL, found PQL"),
+        ({"QUERY": "SELECT ra FROM fermigtrig", "MAXREC": "many"}, "MAXREC: expected a number"),
+        ({"QUERY": "SELECT ra FROM fermigtrig", "FORMAT": "fits"}, "unknown format fits"),
+    ],
+)
+def test_wrong_parameters_are_explained(
+    laboratory: Laboratory, parameters: dict[str, str], message: str
+) -> None:
+    reply = requests.post(laboratory.url("heasarc") + "/tap/sync", parameters, timeout=10)
+    assert reply.status_code == 400
+    assert message in reply.text
+
+
 def test_large_upload_is_joined_within_seconds(laboratory: Laboratory) -> None:
     """50,000 targets with as many objects as the table has take far less than all pairs."""
     heasarc = pyvo.dal.TAPService(laboratory.url("heasarc") + "/tap")
@@ -285,6 +310,13 @@ def test_log_names_targets_rows_and_bytes(
     assert upload["bytes_out"] > 500
     assert upload["start"] < upload["end"]
     assert constants["targets"] == ["1.5 -2.0", "bn1", "bn2"]
+
+
+def test_heasarc_as_astroquery_asks_it(laboratory: Laboratory) -> None:
+    client = HeasarcClass()
+    client.VO_URL = laboratory.url("heasarc")
+    found = client.query_tap("SELECT trigger_name FROM fermigtrig", maxrec=10).to_table()
+    assert len(found) == 10
 
 
 def test_query_service_of_data_lab(laboratory: Laboratory) -> None:
