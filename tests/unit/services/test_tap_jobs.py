@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import requests
 from small_archives import shard_of
 from small_services import ask, positions, rows_of, service_spec, write_tables
 
@@ -145,3 +147,23 @@ def test_error_of_a_job_is_the_error_of_the_question(
         ask(spec, tmp_path, *positions())
     # It is not gone on with: the next attempt asks anew.
     assert not _records(tmp_path)
+
+
+def test_job_that_the_service_aborts_is_worth_another_attempt(
+    laboratory: Laboratory, spec: ArchiveSpec, tmp_path: Path
+) -> None:
+    laboratory.faults([{"action": "job_seconds", "seconds": 20.0, "first": 1}])
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, spec, tmp_path, *positions())
+        end_s = time.monotonic() + 20
+        while not _records(tmp_path):
+            assert time.monotonic() < end_s
+            time.sleep(0.02)
+        url = json.loads(_records(tmp_path)[0].read_text())["url"]
+        while requests.get(f"{url}/phase", timeout=5).text not in ("QUEUED", "EXECUTING"):
+            assert time.monotonic() < end_s
+        requests.post(f"{url}/phase", {"PHASE": "ABORT"}, timeout=5)
+        with pytest.raises(TransientArchiveError, match="the job ended as ABORTED"):
+            asked.result()
+    _, answers = ask(spec, tmp_path, *positions())
+    assert answers[0].rows.num_rows
