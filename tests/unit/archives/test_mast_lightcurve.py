@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_archives import ambiguous, shard_of, spec_of
-from small_mast import ENTRIES, File, service_spec, write_mast
+from small_archives import CATALOGUE, ambiguous, shard_of, spec_of
+from small_mast import File, service_spec, write_mast
 
 from laboratory import Laboratory
 from lightloom.archives import get_archive
@@ -31,11 +31,19 @@ QLP = {
     "KSPSAP_FLUX_ERR": np.full(4, 0.01, np.float32),
 }
 NO_UNITS = dict.fromkeys(["TUNIT_SAP_FLUX", "TUNIT_KSPSAP_FLUX", "TUNIT_KSPSAP_FLUX_ERR"])
+NEW_QLP = {name.replace("KSPSAP", "DET"): values for name, values in QLP.items()}
+NEW_UNITS = {name.replace("KSPSAP", "DET"): None for name in NO_UNITS}
+
+
+def qlp_name(sector: int, number: int) -> str:
+    return f"hlsp_qlp_tess_ffi_s{sector:04d}-{number:016d}_tess_v01_llc.fits"
+
+
 FILES = [
     # One star in two sectors; of the first there are three light curves.
     File(100, 40.0, 5.0, sector=14, in_cloud=True),
     File(100, 40.0, 5.0, sector=14, cadence_s=20.0),
-    File(100, 40.0, 5.0, 14, "QLP", 1800.0, "qlp_llc.fits", header=NO_UNITS, columns=QLP),
+    File(100, 40.0, 5.0, 14, "QLP", 1800.0, qlp_name(14, 100), header=NO_UNITS, columns=QLP),
     File(100, 40.0, 5.0, sector=15, header={"BJDREFI": 2456999}),
     # A pipeline that is not in the entry.
     File(100, 40.0, 5.0, 16, "ELEANOR", 1800.0, "eleanor_lc.fits"),
@@ -43,7 +51,9 @@ FILES = [
     File(200, 80.0, -60.0),
     File(201, 80.0, -60.0 + 2 * ARCSEC),
     # Normalised, and nothing else.
-    File(300, 120.0, 30.0, 33, "QLP", 600.0, "qlp3_llc.fits", header=NO_UNITS, columns=QLP),
+    File(300, 120.0, 30.0, 33, "QLP", 600.0, qlp_name(33, 300), header=NO_UNITS, columns=QLP),
+    # Its column has another name from sector 56 on.
+    File(300, 120.0, 30.0, 56, "QLP", 200.0, qlp_name(56, 300), header=NEW_UNITS, columns=NEW_QLP),
     # Across right ascension zero.
     File(400, 359.9999, 10.0),
     # One of two sectors is without a column.
@@ -167,8 +177,9 @@ def test_best_author_and_cadence_of_a_sector_is_taken(found: pd.DataFrame) -> No
 
 
 def test_order_of_choice_is_the_users(spec: ArchiveSpec, tmp_path: Path) -> None:
-    choice = ENTRIES["tess"]["options"]["choice"]
-    rows, _ = ask(changed(spec, choice=choice[::-1]), tmp_path, PLACES)
+    choice = CATALOGUE["tess"]["options"]["choice"]
+    qlp_first = sorted(choice, key=lambda one: one["author"] != "QLP")
+    rows, _ = ask(changed(spec, choice=qlp_first), tmp_path, PLACES)
     one = rows[rows["place"] == "two sectors"]
     authors = one.groupby("survey_field")["native_columns"].unique().map(list).to_dict()
     assert authors["s0014"] == ['{"author":"QLP","crowdsap":0.875}']
@@ -178,7 +189,11 @@ def test_order_of_choice_is_the_users(spec: ArchiveSpec, tmp_path: Path) -> None
 def test_normalised_fluxes_keep_their_unit(found: pd.DataFrame) -> None:
     one = found[found["place"] == "normalised"]
     assert set(one["native_unit"]) == {"relative"}
-    assert one.groupby("band")["native_err"].count().to_dict() == {"TESS": 4, "TESS_SAP": 0}
+    assert one.groupby("band")["native_err"].count().to_dict() == {"TESS": 8, "TESS_SAP": 0}
+    assert one.groupby("survey_field").size().to_dict() == {"s0033": 8, "s0056": 8}
+    assert one.loc[one["band"] == "TESS", "native_value"].tolist()[4:7] == pytest.approx(
+        [1.0, 1.01, 0.99]
+    )
 
 
 def test_copy_in_the_cloud_comes_first(
@@ -368,7 +383,7 @@ def test_bins_hold_the_weighted_mean(spec: ArchiveSpec, tmp_path: Path) -> None:
 )
 def test_wrong_options_are_named(option: str, value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        spec_of(ENTRIES["tess"], options={**ENTRIES["tess"]["options"], option: value})
+        spec_of(CATALOGUE["tess"], options={**CATALOGUE["tess"]["options"], option: value})
 
 
 @pytest.mark.parametrize("name", ["tess", "kepler", "k2"])
