@@ -2,7 +2,8 @@
 
 merged.csv        rows that are one target with another row
 rejected.csv      rows that were set aside (`on_bad_row: skip`)
-source_rows.parquet   the rows of the tables that each target comes from
+source_rows.parquet     the rows of the tables that each target comes from
+extra_columns.parquet   the further columns of these rows
 
 They are written when the workflow starts, with the shards.
 """

@@ -40,12 +40,12 @@ from lightloom.errors import (
     ArchiveDownError,
     ArchiveError,
     TransientArchiveError,
-    TruncatedAnswerError,
 )
 from lightloom.footprint import within_footprint
+from lightloom.outcome import Outcome, is_open
 from lightloom.plan import service_path, unfinished_path
 from lightloom.reads import Reads
-from lightloom.schema import FINAL_STATES, LIGHTCURVE
+from lightloom.schema import LIGHTCURVE
 from lightloom.services.probe import ensure_probed
 from lightloom.storage import ParquetSink, sha256_file, write_json
 from lightloom.stream import merge_by_target
@@ -58,62 +58,6 @@ SORT_KEYS = ("band", "survey_object_id", "time_mjd")
 _FIRST_WAIT_S = 0.5
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class Outcome:
-    """How the search ended for each target of a shard (arrays of shape (n_targets,))."""
-
-    state: NDArray[np.object_]
-    n_rows: NDArray[np.int64]
-    n_sources: NDArray[np.int64]
-    match_arcsec: NDArray[np.float64]
-    error_class: NDArray[np.object_]
-    message: NDArray[np.object_]
-
-    @classmethod
-    def pending(cls, n_targets: int) -> "Outcome":
-        """Return the outcome before anything was asked."""
-        return cls(
-            state=np.full(n_targets, None, dtype=object),
-            n_rows=np.zeros(n_targets, np.int64),
-            n_sources=np.zeros(n_targets, np.int64),
-            match_arcsec=np.full(n_targets, np.nan),
-            error_class=np.full(n_targets, None, dtype=object),
-            message=np.full(n_targets, None, dtype=object),
-        )
-
-    def to_json(self) -> dict[str, list[Any]]:
-        """Return the columns as lists, with None for a missing distance."""
-        columns = {name: values.tolist() for name, values in vars(self).items()}
-        columns["match_arcsec"] = [
-            None if np.isnan(value) else value for value in columns["match_arcsec"]
-        ]
-        return columns
-
-    @property
-    def unfinished(self) -> NDArray[np.bool_]:
-        """Targets about which the archive has to be asked (again)."""
-        return np.array([state not in FINAL_STATES for state in self.state], dtype=bool)
-
-    def fail(self, targets: NDArray[np.int64], error: ArchiveError) -> None:
-        """Record a failed request; of several failures the first one stays."""
-        state = "truncated" if isinstance(error, TruncatedAnswerError) else "failed"
-        self._end(targets, state, error)
-
-    def cut_short(self, target: int, error: ArchiveError) -> None:
-        """Record that some rows of a target could not be had."""
-        self._end(np.array([target]), "truncated", error)
-
-    def _end(self, targets: NDArray[np.int64], state: str, error: ArchiveError) -> None:
-        for target in targets[_is_open(self.state[targets])]:
-            self.state[target] = state
-            self.error_class[target] = error.error_class
-            self.message[target] = str(error)
-
-
-def _is_open(state: NDArray[np.object_]) -> NDArray[np.bool_]:
-    return np.array([one is None for one in state], dtype=bool)
 
 
 def _retrying(limits: Mapping[str, Any]) -> Retrying:
@@ -234,15 +178,15 @@ def _write_rows(
             target = rows["target"].to_numpy()
             outcome.n_rows += np.bincount(target, minlength=shard.num_rows)
             ambiguous = _ambiguous_targets(archive, rows)
-            outcome.state[ambiguous[_is_open(outcome.state[ambiguous])]] = "ambiguous"
+            outcome.state[ambiguous[is_open(outcome.state[ambiguous])]] = "ambiguous"
             rows = rows.append_column("objectid", objectids.take(rows["target"]))
             rows = rows.append_column("archive", pa.repeat(archive.spec.name, rows.num_rows))
             sink.write(rows.drop_columns(["target"]))
     for attempt in attempts:
         outcome.state[attempt.outside_footprint] = "outside_footprint"
-    is_open = _is_open(outcome.state)
-    outcome.state[is_open & (outcome.n_rows > 0)] = "data"
-    outcome.state[is_open & (outcome.n_rows == 0)] = "searched_empty"
+    searched = is_open(outcome.state)
+    outcome.state[searched & (outcome.n_rows > 0)] = "data"
+    outcome.state[searched & (outcome.n_rows == 0)] = "searched_empty"
 
 
 def _summary(outcome: Outcome) -> str:
@@ -261,6 +205,7 @@ def fetch_shard(
     threads: int,
     mem_mb: int,
     allow_partial: bool,
+    attempt: int = 1,
 ) -> None:
     """Search one archive for the targets of one shard and write a part and its status.
 
@@ -280,6 +225,9 @@ def fetch_shard(
         Cores and memory [MB] of the job.
     allow_partial : bool
         Write the part although some targets failed.
+    attempt : int
+        Which attempt at the job this is within a run. What failed before for a reason that does not
+        pass by itself is asked again in the next run, not in the next attempt.
 
     Raises
     ------
@@ -291,11 +239,14 @@ def fetch_shard(
     archive = get_archive(spec, service_path(part_path))
     unfinished = Unfinished(part_path, key, shard.num_rows)
     outcome = Outcome.pending(shard.num_rows)
-    pending = np.flatnonzero(~unfinished.finished)
+    if attempt > 1:
+        outcome.repeat_failures(unfinished.last_failures)
+    pending = np.flatnonzero(~unfinished.finished & is_open(outcome.state))
     if len(pending) < shard.num_rows:
         _log.info("going on where the last attempt ended: %d targets are left", len(pending))
     search = _Search(pending, unfinished.new_attempt(), outcome)
     _search_archive(archive, shard, search, dask_config, threads, mem_mb)
+    search.attempt.keep_failures(outcome.lasting_failures)
     attempts = unfinished.attempts
     _count_sources(attempts, outcome)
     with _scratch_folder(unfinished_path(part_path, ".scratch")) as scratch:

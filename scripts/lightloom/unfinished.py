@@ -22,6 +22,8 @@ from lightloom.plan import unfinished_path
 from lightloom.schema import TARGET_ROWS, conform
 from lightloom.storage import write_json
 
+_FAILURES = "failures.json"
+
 _log = logging.getLogger(__name__)
 
 
@@ -70,6 +72,15 @@ class Unfinished:
         for attempt in self.attempts:
             finished |= attempt.finished
         return finished
+
+    @property
+    def last_failures(self) -> dict[str, list[Any]]:
+        """Targets that failed in the last attempt for a lasting reason, classes and messages."""
+        last = max(self._folder.iterdir(), default=self._folder) / _FAILURES
+        if not last.exists():
+            return {"targets": [], "error_class": [], "message": []}
+        failures: dict[str, list[Any]] = json.loads(last.read_text())
+        return failures
 
     def new_attempt(self) -> "Attempt":
         """Return an attempt that has not begun."""
@@ -160,6 +171,10 @@ class Attempt:
         with self._list.open("a") as file:
             file.write(json.dumps(vars(record)) + "\n")
         self._n_kept += 1
+
+    def keep_failures(self, failures: Mapping[str, list[Any]]) -> None:
+        """Keep what `Unfinished.last_failures` is to return."""
+        write_json(self._folder / _FAILURES, failures)
 
     def _rows_path(self, number: int) -> Path:
         return self._folder / f"{number:06d}.arrow"

@@ -55,6 +55,8 @@ class Exchange:
         The uploaded tables, by their name in the query.
     targets : list of str
         Identifiers and positions that the request mentions.
+    problem : RequestProblemError or None
+        Why the request could not be read.
     rule : Rule or None
         The fault to apply.
     rows : int or None

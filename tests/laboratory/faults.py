@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field, fields
 from types import UnionType
 from typing import Any, Protocol, get_origin
 
+import pyarrow as pa
+
 #: What a rule may do.
 ACTIONS = frozenset(
     {
@@ -159,6 +161,11 @@ class Rule:
             re.compile(values.get("path", ""))
         except re.error as error:
             raise FaultScriptError(f"rule {document}: path: {error}") from error
+        try:
+            for name in values.get("retype", {}).values():
+                pa.type_for_alias(name)
+        except ValueError as error:
+            raise FaultScriptError(f"rule {document}: retype: {error}") from error
         return cls(**values)
 
     def concerns(self, asked: Asked) -> bool:

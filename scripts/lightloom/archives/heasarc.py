@@ -34,13 +34,12 @@ from lightloom.services.tap import Question, Service, ask_whole
 from lightloom.services.tap_adql import (
     PER_DEGREE,
     TARGET,
-    counting,
     event_columns,
     events_between,
     events_near_targets,
 )
 from lightloom.services.tap_events import targets_in_circles
-from lightloom.services.tap_search import ask_about_targets, ask_counted
+from lightloom.services.tap_search import ask_about_targets, ask_counted, count_rows
 from lightloom.services.tap_votable import ExpectedColumn
 from lightloom.storage import atomic_path
 from lightloom.times import to_mjd_tdb_barycentre
@@ -172,12 +171,8 @@ class Heasarc(Archive):
             adql = events_between(columns, options, low_deg, high_deg)
             return ask_counted(service, Question(adql, self._expected, n_items=0))
 
-        whole = Question(
-            counting(events_between(columns, options, -90.0, 91.0)),
-            [ExpectedColumn("n_rows", is_number=True)],
-            n_items=0,
-        )
-        n_events = service.ask(whole)["n_rows"][0].as_py()
+        everything = events_between(columns, options, -90.0, edges_deg[-1])
+        n_events = count_rows(service, Question(everything, self._expected, n_items=0))
         n_pieces = 1 + 2 * n_events // options["maxrec"]
         tables = []
         for strips in np.array_split(np.arange(_STRIPS), n_pieces):

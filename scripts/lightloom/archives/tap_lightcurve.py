@@ -106,7 +106,7 @@ class TapLightcurve(CatalogArchive):
         expected = self._expected(self._writer.match_columns())
         position = self._writer.position
         searched_deg = (radius_arcsec + options["match_margin_arcsec"]) / 3600
-        if options["upload"]:
+        if self._writer.uploads_targets:
             replies = ask_about_targets(
                 service,
                 self._writer.match(searched_deg),
@@ -128,7 +128,9 @@ class TapLightcurve(CatalogArchive):
         if not replies.tables:
             raise next(iter(replies.failures.values()))
         reply = pa.concat_tables(replies.tables)
-        return within_radius(reply, position, ra_deg, dec_deg, radius_arcsec), replies.failures
+        found = within_radius(reply, position, ra_deg, dec_deg, radius_arcsec)
+        order = [("target", "ascending"), (self._writer.object_id, "ascending")]
+        return found.sort_by(order), replies.failures
 
     def _measurements(self, service: Service, found: pa.Table) -> tuple[pa.Table | None, Failures]:
         """Return the measurements of the objects found, and targets without all of theirs."""

@@ -6,8 +6,9 @@ wrong cell can be quoted.
 
 import csv
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,8 @@ class Cells:
         Rows that were left out, because they have too few or too many fields.
     nan_is_blank : bool
         Whether NaN stands for a missing number, as in formats whose columns have types.
+    hints : tuple of str
+        Remarks on what may be wrong with the file.
     """
 
     rows: NDArray[np.int64]
@@ -53,6 +56,7 @@ class Cells:
     units: dict[str, str]
     bad: list[BadCell]
     nan_is_blank: bool = False
+    hints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,10 +96,23 @@ def read_text_cells(path: str, file: Path, format_: str, wanted: Sequence[str]) 
             layout = _ecsv_layout(path, lines) if format_ == "ecsv" else _Layout(0, ",", {}, None)
         with file.open(encoding="utf-8-sig", newline="") as lines:
             table = itertools.islice(lines, layout.n_header_lines, None)
-            return _read_rows(path, table, layout, wanted)
+            cells = _read_rows(path, table, layout, wanted)
     except UnicodeDecodeError:
         row = _first_row_not_utf8(file)
         raise SampleError(f"{path}, row {row}: found bytes that are not UTF-8 text") from None
+    return cells if _ends_with_a_line(file) else replace(cells, hints=(_cut_hint(path),))
+
+
+def _ends_with_a_line(file: Path) -> bool:
+    with file.open("rb") as content:
+        content.seek(-1, os.SEEK_END)
+        return content.read() in (b"\n", b"\r")
+
+
+def _cut_hint(path: str) -> str:
+    # A number that was cut still is a number.
+    where = f"{path}: the last line has no end"
+    return f"{where}; if the file was cut off there, its last value is wrong"
 
 
 def _first_row_not_utf8(file: Path) -> int:

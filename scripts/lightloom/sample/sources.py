@@ -5,6 +5,7 @@ Called whenever the Snakefile is read, so nothing heavy is imported here.
 
 import dataclasses
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,10 +77,15 @@ def find_tables(sample: SampleConfig, copies: Path) -> FoundTables:
     return FoundTables(tuple(tables), files, states)
 
 
-def arrivals(folder: Path) -> list[Path]:
+def arrivals(folder: Path) -> dict[Path, tuple[int, int]]:
     """Return the tables in an inbox in the order in which they arrived.
 
     Hidden files, folders and files that are still being written by their name are none.
+
+    Returns
+    -------
+    dict of pathlib.Path to tuple of int
+        Size [bytes] and time of the last change [ns] of each table.
 
     Raises
     ------
@@ -88,11 +94,15 @@ def arrivals(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise SampleError(f"{folder}: no such folder, expected an inbox of tables; make it")
-    found = []
+    found = {}
     for path in folder.iterdir():
-        if not path.name.startswith(".") and not path.name.endswith(_UNFINISHED) and path.is_file():
-            found.append((path.stat().st_mtime_ns, path.name, path))
-    return [path for _, _, path in sorted(found)]
+        if path.name.startswith(".") or path.name.endswith(_UNFINISHED) or not path.is_file():
+            continue
+        # Whoever owns the folder may take a table away at any time.
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            found[path] = (status.st_size, status.st_mtime_ns)
+    return dict(sorted(found.items(), key=lambda item: (item[1][1], item[0].name)))
 
 
 def set_aside(messages: Mapping[str, str]) -> None:
@@ -125,8 +135,8 @@ def _tables(source: SampleSource, copies: Path) -> list[tuple[TableSource, Path,
         return [(table, file, _state(file))]
     if source.kind == "inbox":
         return [
-            (dataclasses.replace(source, path=str(path)), path, _state(path))
-            for path in arrivals(Path(source.path))
+            (dataclasses.replace(source, path=str(path)), path, list(state))
+            for path, state in arrivals(Path(source.path)).items()
         ]
     if "://" in source.path:
         # Only remote tables need a network.

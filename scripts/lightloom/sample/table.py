@@ -145,7 +145,9 @@ def read_table(source: TableSource, file: Path) -> TableRows:
     kept = within_cuts(source, ra_deg, dec_deg, names)
     if n_rows and not kept.any():
         columns.hints.append(f"{source.path}: none of {n_rows} good rows lies in the cone and moc")
-    return TableRows(rows.filter(pa.array(kept)), columns.bad, columns.hints)
+    # Of a file with wrong rows more is known than that its last line may be cut.
+    hints = columns.hints if columns.bad else [*columns.cells.hints, *columns.hints]
+    return TableRows(rows.filter(pa.array(kept)), columns.bad, hints)
 
 
 def _constant(text: str | None, n_rows: int) -> pa.Array:

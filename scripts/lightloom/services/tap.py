@@ -24,7 +24,7 @@ from lightloom.config import ArchiveSpec
 from lightloom.errors import ArchiveSchemaError, BadRequestError, TruncatedAnswerError
 from lightloom.services.http import archive_errors, service_session
 from lightloom.services.tap_jobs import ServerJob, job_name
-from lightloom.services.tap_votable import ExpectedColumn, reply_table, upload_bytes
+from lightloom.services.tap_votable import ExpectedColumn, reply_table
 
 IntArray = NDArray[np.int64]
 

@@ -1,20 +1,17 @@
-"""The ADQL with which light curves are asked for, made from a catalogue entry, and its checks.
+"""The ADQL with which light curves are asked for, made from a catalogue entry.
 
 Two queries: ``match`` finds the objects near the targets, ``rows`` their measurements; a table that
 holds the measurements themselves needs ``match`` alone. Both start from the uploaded table with a
-LEFT OUTER JOIN, so that every uploaded row comes back at least once: a reply in which one is missing
-is not whole. Imported whenever the Snakefile is read, so nothing heavy may be imported here.
+LEFT OUTER JOIN, so that every uploaded row comes back at least once: a reply in which one is
+missing is not whole. Imported whenever the Snakefile is read, so nothing heavy may be imported.
 """
 
 import re
-import string
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lightloom.config_checks import payload_columns
-from lightloom.config_schema import KeyPath
-from lightloom.suggest import did_you_mean
 
 #: Tables of a query: the uploaded one (targets or objects), then the archive's.
 UPLOAD, OBJECTS, MEASUREMENTS, EXPOSURES = "up", "obj", "meas", "expo"
@@ -30,14 +27,6 @@ PER_DEGREE = {"deg": 1, "arcmin": 60, "arcsec": 3600}
 
 #: By how much a service searches beyond an event's circle, for its rounding [deg].
 EVENT_MARGIN_DEG = 1e-5
-
-#: Placeholders that a template may use, and those that it must.
-PLACEHOLDERS = {
-    "match": ({"columns", "targets", "radius_deg", "circles"}, ({"targets"}, {"circles"})),
-    "rows": ({"columns", "objects", "ids"}, ({"objects"}, {"ids"})),
-}
-
-Found = Iterator[tuple[KeyPath, str]]
 
 
 @dataclass(frozen=True)
@@ -78,6 +67,11 @@ class QueryWriter:
         return "measurements" in self._options
 
     @property
+    def uploads_targets(self) -> bool:
+        """Whether the targets go up as a table."""
+        return bool(self._options["upload"])
+
+    @property
     def uploads_objects(self) -> bool:
         """Whether the objects whose measurements are asked for go up as a table."""
         return bool(self._options["measurements"]["upload"])
@@ -107,7 +101,7 @@ class QueryWriter:
 
     def match_columns(self) -> list[Column]:
         """Return the columns of the reply to ``match``."""
-        target = [Column(TARGET, f"{UPLOAD}.{TARGET}")] if self._options["upload"] else []
+        target = [Column(TARGET, f"{UPLOAD}.{TARGET}")] if self.uploads_targets else []
         found = [self._column(name, OBJECTS) for name in (self._id, self._ra, self._dec)]
         columns = [*target, *found, *([] if self.is_joined else self._payload)]
         return list({column.name.lower(): column for column in columns}.values())
@@ -163,7 +157,7 @@ class QueryWriter:
         where = self._options["where"]
         condition = f" AND ({where})" if where else ""
         exposures = "" if self.is_joined else self._exposures()
-        if not self._options["upload"]:
+        if not self.uploads_targets:
             return f"SELECT {{columns}} FROM {table}{exposures} WHERE ({{circles}}){condition}"
         near = self._contains(f"{UPLOAD}.{TARGET_RA}", f"{UPLOAD}.{TARGET_DEC}", "{radius_deg}")
         return (
@@ -264,142 +258,6 @@ def counting(query: str) -> str:
     return f"SELECT COUNT(*) AS n_rows FROM {query[head.end() :]}"
 
 
-def check_entry(entry: Mapping[str, Any]) -> Found:
-    """Check the options of a catalogue entry against its columns, without asking anything.
-
-    Parameters
-    ----------
-    entry : mapping
-        The entry with the user's options; its options are complete.
-
-    Yields
-    ------
-    path : tuple
-        Key below the entry.
-    text : str
-        What is wrong with it.
-    """
-    missing = [key for key in ("columns", "bands", "units", "time") if key not in entry]
-    for key in missing:
-        yield (key,), f"missing, expected it with the module {entry['module']}"
-    for role in ("ra", "dec", "object_id"):
-        if role not in entry.get("columns", {}) and not missing:
-            yield ("columns", role), "missing, expected the column of the table of objects"
-            missing.append(role)
-    if missing:
-        return
-    yield from _check_tables(entry)
-    options = entry["options"]
-    for name, template in options["adql"].items():
-        for text in _check_template(name, template, entry):
-            yield ("options", "adql", name), text
-    if not options["counted"] and "match" in options["adql"] and not _can_count(options["adql"]):
-        yield ("options", "counted"), "found false, expected templates without GROUP BY to count"
-
-
-def check_events(entry: Mapping[str, Any]) -> Found:
-    """Check the options of a catalogue entry of events; see `check_entry`."""
-    for key in ("columns", "units", "time"):
-        if key not in entry:
-            yield (key,), f"missing, expected it with the module {entry['module']}"
-    for role in ("ra", "dec", "time"):
-        if role not in entry.get("columns", {role}):
-            yield ("columns", role), "missing, expected the column of the table of events"
-    for role in entry.get("columns", {}).keys() - _EVENT_ROLES:
-        expected = _listed(_EVENT_ROLES)
-        yield ("columns", role), f"found, expected of an event only {expected}"
-    if entry["kind"] != "event":
-        yield ("kind",), f"found {entry['kind']!r}, expected event"
-
-
-_EVENT_ROLES = {"ra", "dec", "object_id", "time", "value", "field", "extra"}
-
-
-def _check_tables(entry: Mapping[str, Any]) -> Found:
-    """Check that columns lie in tables that a query reads."""
-    options, columns = entry["options"], entry["columns"]
-    home = MEASUREMENTS if "measurements" in options else OBJECTS
-    payload = {home} | ({EXPOSURES} if "exposures" in options else set())
-    for role, names in columns.items():
-        known = {OBJECTS} if role in ("ra", "dec", "object_id") else payload
-        for name in [names] if isinstance(names, str) else names:
-            table = name.rpartition(".")[0]
-            if table and table not in known and name not in options["expressions"]:
-                yield ("columns", role), _unknown_table(name, table, known)
-    for name, expression in options["expressions"].items():
-        for table in re.findall(r"\b([A-Za-z_]\w*)\.[A-Za-z_\"]", expression):
-            if table not in payload:
-                yield ("options", "expressions", name), _unknown_table(expression, table, payload)
-
-
-def _unknown_table(found: str, table: str, known: Iterable[str]) -> str:
-    return f"found {found!r} with the table {table!r}, expected {' or '.join(sorted(known))}"
-
-
-def _can_count(templates: Mapping[str, str]) -> bool:
-    return not any(re.search(r"\bGROUP\s+BY\b", text, re.IGNORECASE) for text in templates.values())
-
-
-def _check_template(name: str, template: str, entry: Mapping[str, Any]) -> Iterator[str]:
-    known, needed = PLACEHOLDERS[name]
-    try:
-        found = {key for _, key, _, _ in string.Formatter().parse(template) if key is not None}
-    except ValueError as error:
-        yield f"cannot be read: {error}"
-        return
-    for key in sorted(found - known):
-        yield f"unknown placeholder {{{key}}}{did_you_mean(key, known)} (expected: {_listed(known)})"
-    if found - known:
-        return
-    if not any(keys <= found for keys in needed):
-        expected = " or ".join(f"{{{key}}}" for keys in needed for key in keys)
-        yield f"missing placeholder, expected {expected}"
-    if "columns" not in found:
-        yield from _check_select(name, template, entry)
-
-
-def _check_select(name: str, template: str, entry: Mapping[str, Any]) -> Iterator[str]:
-    writer = QueryWriter(entry["columns"], entry["bands"], entry["options"])
-    if name == "rows" and not writer.is_joined:
-        yield "found, expected options.measurements with it"
-        return
-    columns = writer.match_columns() if name == "match" else writer.row_columns()
-    selected = [item.lower() for item in selected_names(template)]
-    missing = [column.name for column in columns if column.name.lower() not in selected]
-    if missing and "*" not in selected:
-        yield f"found no column {', '.join(missing)} in its SELECT list, or {{columns}}"
-
-
-def selected_names(query: str) -> list[str]:
-    """Return the names of the columns that a query selects, as it writes them.
-
-    Parameters
-    ----------
-    query : str
-        ADQL.
-
-    Returns
-    -------
-    list of str
-        For each item of the SELECT list its alias, else the last part of its name.
-    """
-    head = re.match(
-        r"\s*SELECT\s+(?:(?:DISTINCT|ALL)\s+)?(?:TOP\s+\d+\s+)?(.*?)\sFROM\s",
-        query,
-        re.IGNORECASE | re.DOTALL,
-    )
-    if head is None:
-        return []
-    items, depth = [""], 0
-    for character in head[1]:
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if character == "," and depth == 0:
-            items.append("")
-        else:
-            items[-1] += character
-    return [re.split(r"\s+|\.", item.strip())[-1].strip('"') for item in items]
-
-
 def _select(columns: Sequence[Column]) -> str:
     return ", ".join(column.adql for column in columns)
 
@@ -411,7 +269,3 @@ def _number(value: float) -> str:
 
 def _literal(value: int | str) -> str:
     return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))

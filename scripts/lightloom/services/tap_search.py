@@ -5,6 +5,7 @@ of any other reply are compared in number with those that the service counts for
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -64,7 +65,7 @@ def ask_about_targets(
         positions = {TARGET_RA: ra_deg[targets], TARGET_DEC: dec_deg[targets]}
         upload = pa.table(columns | positions)
         reply = _ask_uploaded(
-            service, adql, expected, upload, "targets", {name: "deg" for name in positions}, counted
+            service, adql, expected, upload, "targets", dict.fromkeys(positions, "deg"), counted
         )
         numbers = pa.array(targets).take(reply[TARGET].cast(pa.int64()))
         return reply.set_column(reply.column_names.index(TARGET), TARGET, numbers)
@@ -180,19 +181,29 @@ def ask_counted(service: Service, question: Question) -> pa.Table:
         If it has another number of rows.
     """
     reply = service.ask(question)
-    count = Question(
-        counting(question.adql),
-        [ExpectedColumn("n_rows", is_number=True)],
-        question.n_items,
-        question.upload_name,
-        question.upload,
-    )
-    n_rows = service.ask(count)["n_rows"][0].as_py()
+    n_rows = count_rows(service, question)
     if n_rows != reply.num_rows:
         raise TruncatedAnswerError(
             f"{service.endpoint}: the reply has {reply.num_rows} rows, the service counts {n_rows}"
         )
     return reply
+
+
+def count_rows(service: Service, question: Question) -> int:
+    """Return the number of rows that the service counts for a query.
+
+    Raises
+    ------
+    TruncatedAnswerError
+        If the count itself is missing.
+    """
+    expected = [ExpectedColumn("n_rows", is_number=True)]
+    reply = service.ask(replace(question, adql=counting(question.adql), expected=expected))
+    if reply.num_rows != 1:
+        raise TruncatedAnswerError(
+            f"{service.endpoint}: found {reply.num_rows} rows in the reply to a count, expected one"
+        )
+    return int(reply["n_rows"][0].as_py())
 
 
 def within_radius(

@@ -267,6 +267,7 @@ def test_first_rule_wins_and_all_count() -> None:
         ({"action": "timeout", "seconds": "2"}, "seconds must be a number"),
         ({"action": "status", "retry_after_s": "2"}, "retry_after_s must be a number or null"),
         ({"action": "job_seconds"}, "needs seconds"),
+        ({"action": "wrong_columns", "retype": {"ra": "real"}}, "retype: .*real"),
         ({"action": "slow", "late": True}, r"late is for \['reset', 'status', 'timeout'\]"),
     ],
 )

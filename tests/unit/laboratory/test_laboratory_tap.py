@@ -13,6 +13,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io.votable import parse_single_table
 from astropy.io.votable.tree import TableElement, VOTableFile
 from astropy.table import Table
+from astroquery.heasarc import HeasarcClass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_sky import N_EXPOSURES, N_TRIGGERS, TOKEN, random_positions
@@ -309,6 +310,13 @@ def test_log_names_targets_rows_and_bytes(
     assert upload["bytes_out"] > 500
     assert upload["start"] < upload["end"]
     assert constants["targets"] == ["1.5 -2.0", "bn1", "bn2"]
+
+
+def test_heasarc_as_astroquery_asks_it(laboratory: Laboratory) -> None:
+    client = HeasarcClass()
+    client.VO_URL = laboratory.url("heasarc")
+    found = client.query_tap("SELECT trigger_name FROM fermigtrig", maxrec=10).to_table()
+    assert len(found) == 10
 
 
 def test_query_service_of_data_lab(laboratory: Laboratory) -> None:

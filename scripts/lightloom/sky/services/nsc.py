@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from lightloom.sky.fields import described_field
 from lightloom.sky.geometry import healpix_cells, scatter, shift
+from lightloom.sky.services.brightness import magnitudes
 from lightloom.sky.services.tables import to_table
-from lightloom.sky.sources import variation_mag
 from lightloom.sky.streams import random_stream
 
 OBJECT = pa.schema(
@@ -57,8 +57,8 @@ MISSING_MAG = 99.99
 #: Its telescopes see little of the northern sky.
 DEC_MAX_DEG = 32.2
 
-# Colours beside the bands in which sources vary: band -> (band like it, difference from it).
-_BANDS = {
+# Band: the band in which sources are like, and how much fainter. [mag]
+_COLOURS = {
     "u": ("g", 0.9),
     "g": ("g", 0.0),
     "r": ("r", 0.0),
@@ -156,13 +156,7 @@ def _measurements(
     looks = looks[_is_measured(looks)].reset_index(drop=True)
     rng = random_stream(seed, "nsc photometry")
     n_rows, source = len(looks), looks["object"].to_numpy()
-    like = looks["filter"].map({band: name for band, (name, _) in _BANDS.items()})
-    mean_mag = sources[["g_mag", "r_mag", "i_mag"]].to_numpy()
-    true_mag = mean_mag[source, like.map({"g": 0, "r": 1, "i": 2}).to_numpy()]
-    true_mag = true_mag + looks["filter"].map({band: diff for band, (_, diff) in _BANDS.items()})
-    true_mag += variation_mag(
-        sources, source, like.to_numpy(np.str_), looks["mjd"].to_numpy(), seed
-    )
+    true_mag = magnitudes(sources, source, looks["filter"], looks["mjd"], _COLOURS, seed)
     sigma_mag = np.hypot(
         0.008, 0.1 * 10.0 ** (0.4 * (true_mag - looks["filter"].map(_LIMIT_MAG) + 1.0))
     )
