@@ -1,6 +1,7 @@
 """TESS, Kepler and K2 at MAST: what is found, chosen, read and kept."""
 
 import json
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -298,6 +299,31 @@ def test_targets_named_by_number_are_found_anywhere(
     # One search for all names, one for all places, and the files of both.
     invoked = [entry for entry in laboratory.log("mast") if entry["path"].endswith("invoke")]
     assert len(invoked) == 4
+
+
+def test_every_request_is_counted(
+    spec: ArchiveSpec, laboratory: Laboratory, tmp_path: Path
+) -> None:
+    archive = get_archive(changed(spec, cloud_root=""), tmp_path)
+    shard = shard_of(*zip(*PLACES.values(), strict=True))
+    plan = archive.plan(shard)
+    # Requests travel to the workers, and the archive with them.
+    archive, requests = pickle.loads(pickle.dumps((archive, plan.requests)))
+    reads = sum((archive.answer(shard, request).reads for request in requests), plan.reads)
+    log = laboratory.log("mast")
+    assert reads.requests == len(log)
+    assert len(downloaded(laboratory)) == sum(len(one.what.products) for one in requests)
+    assert {len(request.targets) for request in requests} == {1}
+
+
+def test_files_of_a_target_are_divided_by_their_size(
+    spec: ArchiveSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = ask(spec, tmp_path, PLACES)
+    monkeypatch.setattr("lightloom.archives.mast_lightcurve._REQUEST_BYTES", 1)
+    divided, answers = ask(spec, tmp_path, PLACES)
+    pd.testing.assert_frame_equal(whole, divided)
+    assert max(answer.rows.num_rows for answer in answers) == 8
 
 
 def test_answers_come_in_pages(spec: ArchiveSpec, laboratory: Laboratory, tmp_path: Path) -> None:
