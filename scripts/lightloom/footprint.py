@@ -24,7 +24,7 @@ def within_footprint(spec: ArchiveSpec, targets: pa.Table) -> NDArray[np.bool_]:
     Parameters
     ----------
     spec : ArchiveSpec
-        Its ``footprint``, if it has one, is a MOC as text or the path of a MOC file (FITS).
+        Its ``footprint``, if it has one, is a MOC as text or the path of a MOC file (FITS or text).
     targets : pyarrow.Table
         In the ``SHARD`` schema.
 
@@ -62,9 +62,13 @@ def _read_moc(spec: ArchiveSpec) -> "MOC":
 
     path = Path(spec.footprint).expanduser()
     try:
-        return MOC.load(path, "fits") if path.is_file() else MOC.from_string(spec.footprint)
+        if path.is_file() and path.read_bytes().startswith(b"SIMPLE"):
+            return MOC.load(path, "fits")
+        text = path.read_text().strip() if path.is_file() else spec.footprint
+        # Commas between cells are of MOC 1, which mocpy no longer reads.
+        return MOC.from_string(text.replace(",", " "))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"archives.{spec.name}.footprint: found {spec.footprint!r}, expected a MOC such as"
-            f" '4/12-14 5/100' or the path of a MOC file in FITS: {error}"
+            f" '4/12-14 5/100' or the path of a MOC file: {error}"
         ) from error

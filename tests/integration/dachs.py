@@ -119,7 +119,8 @@ def _import(schema: str, tables: dict[str, Path]) -> None:
     (folder / "q.rd").write_text(
         f'<resource schema="{schema}">\n'
         f'<meta name="title">{schema}</meta>\n<meta name="description">Tables for tests</meta>\n'
-        '<meta name="creationDate">2026-01-01T00:00:00Z</meta>\n<meta name="subject">surveys</meta>\n'
+        '<meta name="creationDate">2026-01-01T00:00:00Z</meta>\n'
+        '<meta name="subject">surveys</meta>\n'
         f"{''.join(described)}</resource>\n"
     )
     _run("dachs", "imp", f"{schema}/q")

@@ -1,4 +1,4 @@
-"""The application of the sky that is there now: one may be built, or built anew, while it serves."""
+"""The application of the sky that is there now: it may be built, or built anew, meanwhile."""
 
 from collections.abc import Mapping
 from pathlib import Path
