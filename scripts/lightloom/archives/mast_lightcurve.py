@@ -127,17 +127,26 @@ class MastLightcurve(Archive):
         }
         for name, value in constants.items():
             found = found.append_column(name, pa.repeat(pa.scalar(value), found.num_rows))
-        # A file says itself what unit it has, and need not have all the bands.
-        units = {"native": found.schema.metadata[b"unit"].decode(), "mag_system": "none"}
+        unit = found.schema.metadata[b"unit"].decode()
         published = self.spec.options["choice"][product.choice]["columns"]
         bin_s = self.spec.options["bin_s"]
         parts = [TARGET_ROWS.empty_table()]
         for code, band in self.spec.bands.items():
+            # A file need not have all the bands.
             if band["columns"]["value"] in published:
-                spec = replace(self.spec, bands={code: band}, units=units)
-                rows = _without_time_bad(light_curve_rows(found, shard, spec))
+                rows = light_curve_rows(found, shard, self._spec_of(code, unit))
+                rows = _without_time_bad(rows)
                 parts.append(rows if bin_s is None else bin_rows(rows, bin_s))
         return pa.concat_tables(parts)
+
+    def _spec_of(self, code: str, unit: str) -> ArchiveSpec:
+        """Return the entry for one band of a file; a zero point is that of the entry's own unit."""
+        band = self.spec.bands[code]
+        if unit == self.spec.units["native"]:
+            return replace(self.spec, bands={code: band})
+        band = {key: value for key, value in band.items() if key != "ab_zero_point_mag"}
+        units = {"native": unit, "mag_system": "none"}
+        return replace(self.spec, bands={code: band}, units=units)
 
     def _read(self, product: Product, downloads: Downloads) -> pa.Table:
         choice = self.spec.options["choice"][product.choice]

@@ -108,6 +108,11 @@ def write_mast(folder: Path, files: Sequence[File]) -> Path:
 
 def service_spec(name: str, endpoint: str, **options: Any) -> ArchiveSpec:
     """The entry of an archive of the project at another place, with quick limits."""
+    return spec_of(service_entry(name, endpoint, **options))
+
+
+def service_entry(name: str, endpoint: str, **options: Any) -> dict[str, Any]:
+    """The same before it is checked."""
     entry = CATALOGUE[name]
     limits = {
         **entry["limits"],
@@ -118,4 +123,4 @@ def service_spec(name: str, endpoint: str, **options: Any) -> ArchiveSpec:
         "poll_s": 0.01,
     }
     changed = {"endpoint": endpoint, "storage_options": {}, "limits": limits}
-    return spec_of(entry, **changed, options={**entry["options"], **options})
+    return {**entry, **changed, "options": {**entry["options"], **options}}

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from small_archives import CATALOGUE, ambiguous, shard_of, spec_of
-from small_mast import File, service_spec, write_mast
+from small_mast import File, service_entry, service_spec, write_mast
 
 from laboratory import Laboratory
 from lightloom.archives import get_archive
@@ -195,6 +195,20 @@ def test_normalised_fluxes_keep_their_unit(found: pd.DataFrame) -> None:
     assert one.loc[one["band"] == "TESS", "native_value"].tolist()[4:7] == pytest.approx(
         [1.0, 1.01, 0.99]
     )
+
+
+def test_zero_point_is_that_of_the_usual_unit(spec: ArchiveSpec, tmp_path: Path) -> None:
+    bands = {
+        code: band | {"ab_zero_point_mag": 23.9}
+        for code, band in CATALOGUE["tess"]["bands"].items()
+    }
+    entry = service_entry("tess", spec.endpoint, **spec.options)
+    units = {"native": "electron/s", "mag_system": "AB"}
+    rows, _ = ask(spec_of(entry, bands=bands, units=units), tmp_path, PLACES)
+    measured = rows[rows["native_unit"] == "electron/s"]
+    np.testing.assert_allclose(measured["flux_mjy"], measured["native_value"] / 1000.0, rtol=1e-12)
+    assert measured["flux_mjy"].notna().any()
+    assert rows.loc[rows["native_unit"] == "relative", "flux_mjy"].isna().all()
 
 
 def test_copy_in_the_cloud_comes_first(
