@@ -70,6 +70,15 @@ def test_cadence_is_compared_as_the_portal_rounds_it(exposure_s: float, is_taken
     assert bool(chosen(product("a_llc.fits", 1), choice=choice)) == is_taken
 
 
+def test_cadence_that_is_not_listed_fits_any_alone() -> None:
+    files = [product("a_llc.fits", 1)]
+    unknown = OBSERVATION | {"t_exptime": None}
+    choice = OPTIONS["choice"][0]
+    for exposure_s, n_files in ((None, 1), (1800, 0)):
+        options = OPTIONS | {"choice": [choice | {"exposure_s": exposure_s}]}
+        assert len(choose_products([unknown], files, options)[0]) == n_files
+
+
 def test_size_that_is_not_listed_counts_as_usual() -> None:
     found, _ = choose_products([OBSERVATION], [product("a_llc.fits", 1, size=None)], OPTIONS)
     assert found[0].size_bytes == 2 << 20
