@@ -398,6 +398,9 @@ def test_probe_names_a_column_that_has_gone(
     laboratory.faults([{"action": "wrong_columns", "drop": ["t_exptime"]}])
     with pytest.raises(ArchiveSchemaError, match=r"\['t_exptime'\] are missing"):
         get_archive(spec, tmp_path).probe()
+    laboratory.faults([{"action": "wrong_columns", "retype": {"s_ra": "string"}}])
+    with pytest.raises(ArchiveSchemaError, match="column 's_ra' holds '40', expected int, float"):
+        get_archive(spec, tmp_path).probe()
 
 
 def test_bins_hold_the_weighted_mean(spec: ArchiveSpec, tmp_path: Path) -> None:
