@@ -1,6 +1,7 @@
 """The embedded sky: small catalogues in the archives' own layouts, to try and to test the workflow without network.
 
-To the other rules its catalogues are endpoints (config/sky/embedded.yaml), like any others.
+To the other rules its catalogues are endpoints (config/sky/embedded.yaml), like any others. Below sky/services lie
+the tables and files of the archives that are services, for a server of them.
 """
 
 

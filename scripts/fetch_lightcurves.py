@@ -23,4 +23,5 @@ if __name__ == "__main__":
             threads=snakemake.threads,
             mem_mb=snakemake.resources.mem_mb,
             allow_partial=run.allow_partial,
+            attempt=snakemake.resources.attempt,
         )

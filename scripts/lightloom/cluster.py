@@ -14,8 +14,11 @@ from lightloom.errors import ConfigError
 #: From this many requests on, starting worker processes (about 2 s of CPU each) pays for itself.
 PROCESSES_FROM_REQUESTS = 64
 
-#: A worker that comes near its memory limit pauses; it spills nothing, as results are small.
 _SETTINGS = {
+    # The profiler asks Python for all threads' frames a hundred times a second, which now and then
+    # stops the process for good (https://github.com/python/cpython/issues/106883, Python 3.11).
+    "distributed.worker.profile.enabled": False,
+    # A worker that comes near its memory limit pauses; it spills nothing, as results are small.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.scheduler.allowed-failures": 2,

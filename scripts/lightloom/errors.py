@@ -52,7 +52,7 @@ class TransientArchiveError(ArchiveError):
 
 
 class ArchiveDownError(TransientArchiveError):
-    """The archive has been down for so long that this job does not wait for it any more."""
+    """The archive is down, or wants to be left alone, for longer than a job waits."""
 
 
 class AuthenticationError(ArchiveError):

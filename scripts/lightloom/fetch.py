@@ -4,13 +4,14 @@ Every target of the shard ends in a state of its own: a request that fails takes
 targets only. What is finished is kept, so that the next attempt asks for the rest.
 """
 
+import dataclasses
 import json
 import logging
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,144 +23,93 @@ import pyarrow.parquet as pq
 from distributed import Client, KilledWorker, as_completed
 from numpy.typing import NDArray
 from tenacity import (
+    RetryCallState,
+    Retrying,
     before_sleep_log,
-    retry,
-    retry_if_exception_type,
+    retry_if_exception,
     stop_after_attempt,
     wait_random_exponential,
 )
 
 import lightloom
 from lightloom.archives import get_archive
-from lightloom.archives.base import Answer, Archive, Request, RequestPlan
+from lightloom.archives.base import SOURCES, Answer, Archive, Request, RequestPlan
 from lightloom.cluster import dask_client
 from lightloom.config import ArchiveSpec, DaskConfig
-from lightloom.errors import ArchiveError, TransientArchiveError
+from lightloom.errors import (
+    ArchiveDownError,
+    ArchiveError,
+    TransientArchiveError,
+)
+from lightloom.footprint import within_footprint
+from lightloom.outcome import Outcome, is_open
 from lightloom.plan import service_path, unfinished_path
 from lightloom.reads import Reads
-from lightloom.schema import FINAL_STATES, LIGHTCURVE, TARGET_ROWS, conform
+from lightloom.schema import LIGHTCURVE
+from lightloom.services.probe import ensure_probed
 from lightloom.storage import ParquetSink, sha256_file, write_json
 from lightloom.stream import merge_by_target
+from lightloom.unfinished import Attempt, Unfinished
 
 #: Order of the rows of one target; the remaining columns break ties.
 SORT_KEYS = ("band", "survey_object_id", "time_mjd")
 
-_ATTEMPTS = 4
-_LONGEST_WAIT_S = 30.0
+#: Factor of the growing random wait between two attempts at a request [s].
+_FIRST_WAIT_S = 0.5
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass
-class Outcome:
-    """How the search ended for each target of a shard (arrays of shape (n_targets,))."""
+def _retrying(limits: Mapping[str, Any]) -> Retrying:
+    """Return what tries again after passing failures, as the limits of an archive say."""
+    backoff = wait_random_exponential(multiplier=_FIRST_WAIT_S, max=limits["longest_wait_s"])
 
-    state: NDArray[np.object_]
-    n_rows: NDArray[np.int64]
-    n_sources: NDArray[np.int64]
-    match_arcsec: NDArray[np.float64]
-    error_class: NDArray[np.object_]
-    message: NDArray[np.object_]
+    def is_passing(error: BaseException) -> bool:
+        is_down = isinstance(error, ArchiveDownError)
+        return isinstance(error, TransientArchiveError) and not is_down
 
-    @classmethod
-    def pending(cls, n_targets: int) -> "Outcome":
-        """Return the outcome before anything was asked."""
-        return cls(
-            state=np.full(n_targets, None, dtype=object),
-            n_rows=np.zeros(n_targets, np.int64),
-            n_sources=np.zeros(n_targets, np.int64),
-            match_arcsec=np.full(n_targets, np.nan),
-            error_class=np.full(n_targets, None, dtype=object),
-            message=np.full(n_targets, None, dtype=object),
-        )
+    def wait_s(call: RetryCallState) -> float:
+        error = call.outcome.exception() if call.outcome else None
+        asked_s = error.retry_after_s if isinstance(error, ArchiveError) else None
+        return max(backoff(call), min(asked_s or 0.0, limits["longest_wait_s"]))
 
-    @classmethod
-    def from_json(cls, columns: Mapping[str, list[Any]]) -> "Outcome":
-        """Read what `to_json` has made."""
-        return cls(
-            state=np.array(columns["state"], dtype=object),
-            n_rows=np.array(columns["n_rows"], np.int64),
-            n_sources=np.array(columns["n_sources"], np.int64),
-            match_arcsec=np.array(columns["match_arcsec"], np.float64),
-            error_class=np.array(columns["error_class"], dtype=object),
-            message=np.array(columns["message"], dtype=object),
-        )
-
-    def to_json(self) -> dict[str, list[Any]]:
-        """Return the columns as lists, with None for a missing distance."""
-        columns = {name: values.tolist() for name, values in vars(self).items()}
-        columns["match_arcsec"] = [
-            None if np.isnan(value) else value for value in columns["match_arcsec"]
-        ]
-        return columns
-
-    def reopen(self) -> NDArray[np.int64]:
-        """Return the targets to ask for, with what an earlier attempt said of them cleared."""
-        pending = np.flatnonzero(self.unfinished)
-        for column in (self.state, self.error_class, self.message):
-            column[pending] = None
-        # Rows are counted when they are written, those of the earlier attempt as well.
-        self.n_rows[:] = 0
-        return pending
-
-    @property
-    def unfinished(self) -> NDArray[np.bool_]:
-        """Targets about which the archive has to be asked (again)."""
-        return np.array([state not in FINAL_STATES for state in self.state], dtype=bool)
-
-    def fail(self, targets: NDArray[np.int64], error: ArchiveError) -> None:
-        """Record a failed request; of several failures the first one stays."""
-        for target in targets[self.state[targets] != "failed"]:
-            self.state[target] = "failed"
-            self.error_class[target] = error.error_class
-            self.message[target] = str(error)
-
-
-@dataclass
-class _Search:
-    """The answers of one attempt: rows in files of a scratch folder, the rest in memory."""
-
-    scratch: Path
-    pending: NDArray[np.int64]
-    outcome: Outcome
-    row_files: list[Path] = field(default_factory=list)
-    sources: list[pa.Table] = field(default_factory=list)
-    reads: Reads = field(default_factory=Reads)
-    methods: set[str] = field(default_factory=set)
-
-    def take(self, answer: Answer) -> None:
-        """Keep an answer; its targets are numbered within the targets asked for."""
-        self.reads += answer.reads
-        self.methods.add(answer.method)
-        self.sources.append(answer.sources)
-        rows = conform(answer.rows, TARGET_ROWS, "rows of an answer")
-        if rows.num_rows:
-            path = self.scratch / f"{len(self.row_files):06d}.arrow"
-            with (
-                pa.OSFile(str(path), "wb") as file,
-                pa.ipc.new_file(file, TARGET_ROWS) as writer,
-            ):
-                writer.write_table(rows)
-            self.row_files.append(path)
-
-
-@retry(
-    retry=retry_if_exception_type(TransientArchiveError),
-    stop=stop_after_attempt(_ATTEMPTS),
-    wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_WAIT_S),
-    before_sleep=before_sleep_log(_log, logging.WARNING),
-    reraise=True,
-)
-def _answer(archive: Archive, shard: pa.Table, request: Request) -> Answer:
-    return archive.answer(shard, request)
+    return Retrying(
+        retry=retry_if_exception(is_passing),
+        stop=stop_after_attempt(limits["attempts"]),
+        wait=wait_s,
+        before_sleep=before_sleep_log(_log, logging.WARNING),
+        reraise=True,
+    )
 
 
 def _answer_or_error(archive: Archive, shard: pa.Table, request: Request) -> Answer | ArchiveError:
     """Run on a worker; a failed search is a result like any other."""
     try:
-        return _answer(archive, shard, request)
+        return _retrying(archive.spec.limits)(archive.answer, shard, request)
     except ArchiveError as error:
         return error
+
+
+@dataclass
+class _Search:
+    """One attempt at a shard: what it asks for, and what became of it."""
+
+    asked: NDArray[np.int64]
+    attempt: Attempt
+    outcome: Outcome
+    reads: Reads = dataclasses.field(default_factory=Reads)
+
+    def take(self, request: Request, result: Answer | ArchiveError) -> None:
+        """Keep what has come of a request; its targets are numbered within those asked for."""
+        if isinstance(result, ArchiveError):
+            _log.error("%d targets: %s", len(request.targets), result)
+            self.outcome.fail(self.asked[request.targets], result)
+        else:
+            self.reads += result.reads
+            self.attempt.keep(self.asked, request, result)
+            for target, error in sorted(result.incomplete.items()):
+                _log.error("a target keeps a part of its rows: %s", error)
+                self.outcome.cut_short(self.asked[target], error)
 
 
 def _ask(
@@ -187,29 +137,10 @@ def _ask(
         except KilledWorker as error:
             result = TransientArchiveError(f"Dask workers died on this request: {error}")
         future.release()
-        if isinstance(result, ArchiveError):
-            _log.error("%d targets: %s", len(request.targets), result)
-            search.outcome.fail(search.pending[request.targets], result)
-        else:
-            search.take(result)
+        search.take(request, result)
         if n_done % 50 == 0 or n_done == len(plan.requests):
             _log.info("%d of %d requests answered", n_done, len(plan.requests))
         submit_next()
-
-
-def _row_stream(path: Path, pending: NDArray[np.int64]) -> Iterator[pa.Table]:
-    with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
-        for index in range(reader.num_record_batches):
-            batch = pa.table(reader.get_batch(index))
-            target = pa.array(pending[batch["target"].to_numpy()])
-            yield batch.set_column(0, TARGET_ROWS.field("target"), target)
-
-
-def _earlier_stream(path: Path, objectids: pa.Array) -> Iterator[pa.Table]:
-    for batch in pq.ParquetFile(path).iter_batches():
-        target = pc.index_in(batch["objectid"], objectids).cast(pa.int64())
-        rows = pa.table(batch.drop_columns(["objectid", "archive"]))
-        yield rows.add_column(0, TARGET_ROWS.field("target"), target).cast(TARGET_ROWS)
 
 
 def _ambiguous_targets(archive: Archive, rows: pa.Table) -> NDArray[np.int64]:
@@ -221,44 +152,41 @@ def _ambiguous_targets(archive: Archive, rows: pa.Table) -> NDArray[np.int64]:
     return np.unique(several["target"].to_numpy())
 
 
-def _count_sources(search: _Search) -> None:
-    if not search.sources:
-        return
-    sources = pa.concat_tables(search.sources)
+def _count_sources(attempts: list[Attempt], outcome: Outcome) -> None:
+    sources = pa.concat_tables([SOURCES.empty_table(), *(one.sources() for one in attempts)])
     found = sources.group_by("target").aggregate(
         [("survey_object_id", "count_distinct"), ("match_arcsec", "min")]
     )
-    targets = search.pending[found["target"].to_numpy()]
-    search.outcome.n_sources[targets] = found["survey_object_id_count_distinct"].to_numpy()
-    search.outcome.match_arcsec[targets] = found["match_arcsec_min"].to_numpy()
+    targets = found["target"].to_numpy()
+    outcome.n_sources[targets] = found["survey_object_id_count_distinct"].to_numpy()
+    outcome.match_arcsec[targets] = found["match_arcsec_min"].to_numpy()
 
 
 def _write_rows(
     path: Path,
     archive: Archive,
     shard: pa.Table,
-    streams: list[Iterator[pa.Table]],
-    search: _Search,
+    attempts: list[Attempt],
+    outcome: Outcome,
     footer: Mapping[str, str],
 ) -> None:
-    """Write the rows of all finished targets in order, and settle the states of the others."""
-    outcome = search.outcome
-    failed = outcome.state == "failed"
+    """Write the rows of all finished targets in order, and settle their states."""
     objectids = shard["objectid"].combine_chunks()
+    streams = [stream for attempt in attempts for stream in attempt.row_streams()]
     with ParquetSink(path, LIGHTCURVE, footer) as sink:
-        for block in merge_by_target(streams, shard.num_rows, SORT_KEYS):
-            rows = block.filter(pa.array(~failed[block["target"].to_numpy()]))
+        for rows in merge_by_target(streams, shard.num_rows, SORT_KEYS):
             target = rows["target"].to_numpy()
             outcome.n_rows += np.bincount(target, minlength=shard.num_rows)
             ambiguous = _ambiguous_targets(archive, rows)
-            asked = ambiguous[outcome.state[ambiguous] == None]  # noqa: E711 (element-wise)
-            outcome.state[asked] = "ambiguous"
+            outcome.state[ambiguous[is_open(outcome.state[ambiguous])]] = "ambiguous"
             rows = rows.append_column("objectid", objectids.take(rows["target"]))
             rows = rows.append_column("archive", pa.repeat(archive.spec.name, rows.num_rows))
             sink.write(rows.drop_columns(["target"]))
-    settled = outcome.state != None  # noqa: E711 (element-wise)
-    outcome.state[~settled & (outcome.n_rows > 0)] = "data"
-    outcome.state[~settled & (outcome.n_rows == 0)] = "searched_empty"
+    for attempt in attempts:
+        outcome.state[attempt.outside_footprint] = "outside_footprint"
+    searched = is_open(outcome.state)
+    outcome.state[searched & (outcome.n_rows > 0)] = "data"
+    outcome.state[searched & (outcome.n_rows == 0)] = "searched_empty"
 
 
 def _summary(outcome: Outcome) -> str:
@@ -277,6 +205,7 @@ def fetch_shard(
     threads: int,
     mem_mb: int,
     allow_partial: bool,
+    attempt: int = 1,
 ) -> None:
     """Search one archive for the targets of one shard and write a part and its status.
 
@@ -296,6 +225,9 @@ def fetch_shard(
         Cores and memory [MB] of the job.
     allow_partial : bool
         Write the part although some targets failed.
+    attempt : int
+        Which attempt at the job this is within a run. What failed before for a reason that does not
+        pass by itself is asked again in the next run, not in the next attempt.
 
     Raises
     ------
@@ -305,25 +237,26 @@ def fetch_shard(
     started = time.monotonic()
     shard = pq.read_table(shard_path)
     archive = get_archive(spec, service_path(part_path))
-    kept = _Kept(part_path)
-    outcome = kept.outcome(key) or Outcome.pending(shard.num_rows)
-    pending = outcome.reopen()
+    unfinished = Unfinished(part_path, key, shard.num_rows)
+    outcome = Outcome.pending(shard.num_rows)
+    if attempt > 1:
+        outcome.repeat_failures(unfinished.last_failures)
+    pending = np.flatnonzero(~unfinished.finished & is_open(outcome.state))
+    if len(pending) < shard.num_rows:
+        _log.info("going on where the last attempt ended: %d targets are left", len(pending))
+    search = _Search(pending, unfinished.new_attempt(), outcome)
+    _search_archive(archive, shard, search, dask_config, threads, mem_mb)
+    search.attempt.keep_failures(outcome.lasting_failures)
+    attempts = unfinished.attempts
+    _count_sources(attempts, outcome)
     with _scratch_folder(unfinished_path(part_path, ".scratch")) as scratch:
-        search = _Search(scratch, pending, outcome)
-        _search_archive(
-            archive, shard.take(pa.array(pending)), search, dask_config, threads, mem_mb
-        )
-        _count_sources(search)
-        streams = [_row_stream(path, pending) for path in search.row_files]
-        if len(pending) < shard.num_rows:
-            streams.append(_earlier_stream(kept.rows, shard["objectid"].combine_chunks()))
         rows_path = scratch / "part.parquet"
         footer = {
             "lightloom_archive": spec.name,
             "lightloom_release": spec.release,
             "lightloom_key": json.dumps(dict(key), sort_keys=True),
         }
-        _write_rows(rows_path, archive, shard, streams, search, footer)
+        _write_rows(rows_path, archive, shard, attempts, outcome, footer)
         _log.info("%s, shard %s: %s", spec.name, shard_path.stem, _summary(outcome))
         status = {
             "archive": spec.name,
@@ -334,49 +267,17 @@ def fetch_shard(
             "targets": {"objectid": shard["objectid"].to_pylist(), **outcome.to_json()},
             "part": {"bytes": rows_path.stat().st_size, "sha256": sha256_file(rows_path)},
             "reads": {**vars(search.reads), "seconds": round(time.monotonic() - started, 3)},
-            "methods": sorted(search.methods),
+            "methods": sorted(set().union(*(attempt.methods for attempt in attempts))),
             "retrieved_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         complete = not outcome.unfinished.any()
-        if not complete:
-            kept.write(rows_path, status)
         if complete or allow_partial:
             rows_path.replace(part_path)
             write_json(status_path, status)
     if complete:
-        kept.clear()
+        unfinished.clear()
     elif not allow_partial:
         raise _failure(spec, shard_path.stem, outcome)
-
-
-class _Kept:
-    """What an unfinished attempt leaves beside its part, for the next one to go on with."""
-
-    def __init__(self, part_path: Path) -> None:
-        self.rows = unfinished_path(part_path, ".parquet")
-        self._status = unfinished_path(part_path, ".json")
-
-    def outcome(self, key: Mapping[str, str]) -> Outcome | None:
-        """Return how the last attempt left its targets, if there was one at the same part."""
-        if not self._status.exists():
-            return None
-        status = json.loads(self._status.read_text())
-        if status["key"] != dict(key):
-            return None
-        _log.info("going on where the last attempt ended")
-        return Outcome.from_json(status["targets"])
-
-    def write(self, rows_path: Path, status: Mapping[str, Any]) -> None:
-        """Keep the rows of the finished targets, and the states of all."""
-        # Killed in between, there are rows without states, which the next attempt ignores.
-        self._status.unlink(missing_ok=True)
-        shutil.copyfile(rows_path, self.rows)
-        write_json(self._status, status)
-
-    def clear(self) -> None:
-        """Forget the last attempt: the part is whole."""
-        self._status.unlink(missing_ok=True)
-        self.rows.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -398,18 +299,44 @@ def _search_archive(
     threads: int,
     mem_mb: int,
 ) -> None:
-    try:
-        plan = archive.plan(shard)
-    except ArchiveError as error:
-        search.outcome.fail(search.pending, error)
-        return
-    search.outcome.state[search.pending[plan.outside_footprint]] = "outside_footprint"
-    _log.info("%d targets, %d requests", shard.num_rows, len(plan.requests))
+    pending = search.asked
+    inside = within_footprint(archive.spec, shard.take(pa.array(pending)))
+    search.asked = asked = pending[inside]
+    targets = shard.take(pa.array(asked))
+    plan = RequestPlan([], np.array([], np.int64))
+    if len(asked):
+        try:
+            plan = _retrying(archive.spec.limits)(_probed_plan, archive, targets)
+        except ArchiveError as error:
+            search.outcome.fail(asked, error)
+            return
+    outside = np.concatenate([pending[~inside], asked[plan.outside_footprint]])
+    search.attempt.begin(asked, plan.requests, outside)
+    _log.info("%d targets, %d requests", len(asked), len(plan.requests))
     if plan.requests:
+        config, threads = _workers(archive.spec, dask_config, threads)
         with dask_client(
-            dask_config, threads=threads, mem_mb=mem_mb, n_requests=len(plan.requests)
+            config, threads=threads, mem_mb=mem_mb, n_requests=len(plan.requests)
         ) as client:
-            _ask(client, archive, shard, plan, search)
+            _ask(client, archive, targets, plan, search)
+
+
+def _probed_plan(archive: Archive, targets: pa.Table) -> RequestPlan:
+    if archive.spec.layout == "service":
+        ensure_probed(archive, archive.state, archive.spec.limits["probe_valid_s"])
+    return archive.plan(targets)
+
+
+def _workers(spec: ArchiveSpec, config: DaskConfig, threads: int) -> tuple[DaskConfig, int]:
+    """Return where the requests run, and in how many threads.
+
+    The answers of a service are waited for rather than computed, so that threads beyond the cores
+    of the job are of use, and further processes are not.
+    """
+    if spec.layout != "service" or config.cluster != "auto":
+        return config, threads
+    threads = max(threads, spec.limits["concurrent_requests"])
+    return dataclasses.replace(config, cluster="threads"), threads
 
 
 def _failure(spec: ArchiveSpec, shard_name: str, outcome: Outcome) -> ArchiveError:

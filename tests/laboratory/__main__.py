@@ -9,7 +9,7 @@ from pathlib import Path
 
 import uvicorn
 
-from laboratory.application import build_application
+from laboratory.current import CurrentApplication
 from laboratory.faults import FaultScript, Rule
 from laboratory.requestlog import RequestLog
 from laboratory.wires import Wires
@@ -18,7 +18,7 @@ HOST = "127.0.0.1"
 
 
 class ReadyServer(uvicorn.Server):
-    """A server that says in a file when it listens, and where."""
+    """A server that says in a file when it listens, and where, and that ends within moments."""
 
     def __init__(self, config: uvicorn.Config, ready: Path | None) -> None:
         super().__init__(config)
@@ -33,6 +33,13 @@ class ReadyServer(uvicorn.Server):
             partial.write_text(json.dumps({"port": port, "pid": os.getpid()}) + "\n")
             partial.replace(self._ready)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Remove the file and end at once: queries and jobs that run are not waited for."""
+        await super().shutdown(sockets)
+        if self._ready is not None:
+            self._ready.unlink(missing_ok=True)
+        os._exit(0)
+
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
@@ -40,7 +47,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     rules = json.loads(options.faults.read_text()) if options.faults else []
     wires = Wires()
-    application = build_application(
+    application = CurrentApplication(
         options.sky,
         FaultScript([Rule.read(rule) for rule in rules]),
         RequestLog(options.log),
@@ -59,10 +66,6 @@ def main() -> None:
     )
     with socket.create_server((HOST, options.port), backlog=512) as listener:
         ReadyServer(config, options.ready).run([listener])
-    if options.ready is not None:
-        options.ready.unlink(missing_ok=True)
-    # Queries and jobs that still run are not waited for.
-    os._exit(0)
 
 
 def _parser() -> argparse.ArgumentParser:

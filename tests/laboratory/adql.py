@@ -1,5 +1,6 @@
 """ADQL to DuckDB: table names, spherical geometry, TOP; joins on the sphere by bands."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,9 @@ CREATE MACRO adql_distance(ra1, dec1, ra2, dec2) AS
 BAND_MARGIN_DEG = 1e-9
 
 UPLOAD_SCHEMA = "tap_upload"
+
+#: Right ascension and declination of one position, then of the other. [deg]
+Points = tuple[exp.Expr, exp.Expr, exp.Expr, exp.Expr]
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,10 @@ def translate(query: str, relations: Mapping[str, Relation], max_rows: int) -> T
         column.set("db", None)
         column.set("catalog", None)
     fields = _output_fields(tree, sources)
-    tree = tree.transform(_geometry)
+    tree.transform(_geometry, copy=False)
     top = _number(tree.args["limit"].expression) if tree.args.get("limit") else None
     if top is None or top > max_rows:
-        tree = tree.limit(max_rows)
+        tree.set("limit", exp.Limit(expression=exp.Literal.number(max_rows)))
     return Translation(tree.sql("duckdb", identify=True), fields)
 
 
@@ -114,7 +118,9 @@ def _parse(query: str) -> exp.Query:
         # Of the dialects known to the parser, T-SQL has ADQL's TOP.
         trees = sqlglot.parse(query, read="tsql")
     except SqlglotError as error:
-        raise RequestProblemError(f"the query cannot be parsed: {error}") from error
+        # The parser underlines for terminals; XML has no such characters.
+        message = re.sub(r"\x1b\[\d+m", "", str(error))
+        raise RequestProblemError(f"the query cannot be parsed: {message}") from error
     if len(trees) != 1 or not isinstance(trees[0], exp.Query):
         raise RequestProblemError("a query must be one SELECT statement")
     return trees[0]
@@ -179,7 +185,7 @@ def _field(name: str, schemas: Iterable[pa.Schema]) -> pa.Field | None:
     return None
 
 
-def _geometry(node: exp.Expression) -> exp.Expression:
+def _geometry(node: exp.Expr) -> exp.Expr:
     """Replace one node; used on the whole tree from its root to its leaves."""
     if isinstance(node, exp.EQ | exp.NEQ):
         for call, constant in ((node.left, node.right), (node.right, node.left)):
@@ -188,12 +194,16 @@ def _geometry(node: exp.Expression) -> exp.Expression:
                 wanted = (_number(constant) == 1.0) == isinstance(node, exp.EQ)
                 return inside if wanted else exp.Not(this=exp.paren(inside))
     if isinstance(node, exp.LT | exp.LTE) and _is_call(node.left, "DISTANCE"):
-        return _near(*_distance_arguments(node.left), node.right, type(node))
+        return _near(_two_points(node.left), node.right, type(node))
     if isinstance(node, exp.GT | exp.GTE) and _is_call(node.right, "DISTANCE"):
         mirrored = exp.LT if isinstance(node, exp.GT) else exp.LTE
-        return _near(*_distance_arguments(node.right), node.left, mirrored)
+        return _near(_two_points(node.right), node.left, mirrored)
+    if _is_call(node, "Q3C_RADIAL_QUERY") and len(node.expressions) == 5:
+        # Not ADQL, but the way in which users of Data Lab ask in SQL.
+        ra, dec, ra0, dec0, radius = node.expressions
+        return _near((ra, dec, ra0, dec0), radius, exp.LTE)
     if _is_call(node, "DISTANCE"):
-        return _distance(*_distance_arguments(node))
+        return _distance(_two_points(node))
     if _is_call(node, "CONTAINS"):
         return exp.Case().when(_contains(node), "1").else_("0")
     for number, name in enumerate(("COORD1", "COORD2")):
@@ -205,13 +215,13 @@ def _geometry(node: exp.Expression) -> exp.Expression:
     return node
 
 
-def _is_call(node: exp.Expression | None, name: str) -> bool:
+def _is_call(node: exp.Expr | None, name: str) -> bool:
     if isinstance(node, exp.Contains):
         return name == "CONTAINS"
     return isinstance(node, exp.Anonymous) and node.name.upper() == name
 
 
-def _coordinates(call: exp.Expression) -> list[exp.Expression]:
+def _coordinates(call: exp.Expr) -> list[exp.Expr]:
     """Return the arguments of POINT or CIRCLE without the optional coordinate system."""
     arguments = call.expressions
     if arguments and isinstance(arguments[0], exp.Literal) and arguments[0].is_string:
@@ -219,46 +229,43 @@ def _coordinates(call: exp.Expression) -> list[exp.Expression]:
     return arguments
 
 
-def _point(call: exp.Expression) -> tuple[exp.Expression, exp.Expression]:
+def _point(call: exp.Expr) -> tuple[exp.Expr, exp.Expr]:
     coordinates = _coordinates(call)
     if not _is_call(call, "POINT") or len(coordinates) != 2:
         raise RequestProblemError(f"expected POINT(system, ra, dec), found {call.sql()}")
     return coordinates[0], coordinates[1]
 
 
-def _distance_arguments(call: exp.Expression) -> tuple[exp.Expression, ...]:
+def _two_points(call: exp.Expr) -> Points:
     arguments = call.expressions
     if len(arguments) == 4:
-        return tuple(arguments)
+        return arguments[0], arguments[1], arguments[2], arguments[3]
     if len(arguments) == 2:
-        return (*_point(arguments[0]), *_point(arguments[1]))
+        return *_point(arguments[0]), *_point(arguments[1])
     raise RequestProblemError(f"DISTANCE takes two points or four numbers, found {call.sql()}")
 
 
-def _contains(call: exp.Expression) -> exp.Expression:
+def _contains(call: exp.Expr) -> exp.Expr:
     point, circle = (
         (call.this, call.expression) if isinstance(call, exp.Contains) else call.expressions
     )
     coordinates = _coordinates(circle)
     if not _is_call(circle, "CIRCLE") or len(coordinates) not in (2, 3):
         raise RequestProblemError(f"expected CIRCLE(system, ra, dec, radius), found {circle.sql()}")
-    centre = coordinates[:2] if len(coordinates) == 3 else _point(coordinates[0])
-    return _near(*_point(point), *centre, coordinates[-1], exp.LTE)
+    if len(coordinates) == 3:
+        ra, dec, radius = coordinates
+    else:
+        (ra, dec), radius = _point(coordinates[0]), coordinates[1]
+    return _near((*_point(point), ra, dec), radius, exp.LTE)
 
 
-def _near(
-    ra1: exp.Expression,
-    dec1: exp.Expression,
-    ra2: exp.Expression,
-    dec2: exp.Expression,
-    radius: exp.Expression,
-    comparison: type[exp.Expression],
-) -> exp.Expression:
+def _near(points: Points, radius: exp.Expr, comparison: type[exp.Expr]) -> exp.Expr:
     """Build the condition that two positions lie within a radius of each other.
 
     The difference in declination is at most the distance. Said as two inequalities with one
     table on either side, it lets DuckDB join by sorting instead of comparing all pairs.
     """
+    _, dec1, _, dec2 = points
     if _tables(radius) <= _tables(dec1) and not _tables(radius) <= _tables(dec2):
         inner, outer = dec2, dec1
     else:
@@ -269,21 +276,19 @@ def _near(
     upper = exp.LTE(
         this=inner.copy(), expression=exp.Add(this=outer.copy(), expression=reach.copy())
     )
-    exact = comparison(this=_distance(ra1, dec1, ra2, dec2), expression=radius.copy())
+    exact = comparison(this=_distance(points), expression=radius.copy())
     return exp.paren(exp.and_(lower, upper, exact))
 
 
-def _distance(*arguments: exp.Expression) -> exp.Expression:
-    return exp.Anonymous(
-        this="adql_distance", expressions=[argument.copy() for argument in arguments]
-    )
+def _distance(points: Points) -> exp.Expr:
+    return exp.Anonymous(this="adql_distance", expressions=[angle.copy() for angle in points])
 
 
-def _tables(expression: exp.Expression) -> set[str]:
+def _tables(expression: exp.Expr) -> set[str]:
     return {column.table.lower() for column in expression.find_all(exp.Column)}
 
 
-def _number(expression: exp.Expression | None) -> float | None:
+def _number(expression: exp.Expr | None) -> float | None:
     if isinstance(expression, exp.Neg):
         value = _number(expression.this)
         return None if value is None else -value

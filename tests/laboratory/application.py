@@ -83,6 +83,7 @@ def _controls(script: FaultScript, log: RequestLog) -> list[Route]:
         return JSONResponse(script.report())
 
     async def get_log(request: Request) -> Response:
+        await log.settled()
         return JSONResponse(log.since(float(request.query_params.get("since", "0"))))
 
     async def clear_log(request: Request) -> Response:

@@ -34,6 +34,8 @@ class Laboratory:
         By service the token that it demands.
     log : Path or None
         File for the log of requests.
+    faults : Path or None
+        File with the fault script to begin with.
 
     Examples
     --------
@@ -47,17 +49,17 @@ class Laboratory:
         port: int = 0,
         tokens: Mapping[str, str] | None = None,
         log: Path | None = None,
+        faults: Path | None = None,
     ) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="laboratory-")
-        self._ready = Path(self._folder.name) / "ready"
-        self._errors = Path(self._folder.name) / "errors"
         self._command = [sys.executable, "-m", "laboratory", "--sky", str(sky)]
-        self._command += ["--port", str(port), "--ready", str(self._ready)]
+        self._command += ["--port", str(port)]
         for service, token in (tokens or {}).items():
             self._command += ["--token", f"{service}={token}"]
-        if log is not None:
-            self._command += ["--log", str(log)]
+        for option, path in (("--log", log), ("--faults", faults)):
+            if path is not None:
+                self._command += [option, str(path)]
         self._process: subprocess.Popen | None = None
+        self._folder: tempfile.TemporaryDirectory | None = None
         self.base = ""
 
     def __enter__(self) -> "Laboratory":
@@ -71,7 +73,6 @@ class Laboratory:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-        self._folder.cleanup()
 
     @property
     def pid(self) -> int:
@@ -88,22 +89,27 @@ class Laboratory:
             It ended, or did not listen in time; the message has what it printed.
         """
         package = str(Path(__file__).parents[1])
+        self._folder = tempfile.TemporaryDirectory(prefix="laboratory-")
+        ready, printed = (Path(self._folder.name) / name for name in ("ready", "printed"))
         path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-        with self._errors.open("w") as errors:
+        with printed.open("w") as stream:
             self._process = subprocess.Popen(
-                self._command, stderr=errors, env={**os.environ, "PYTHONPATH": path}
+                [*self._command, "--ready", str(ready)],
+                stderr=stream,
+                env={**os.environ, "PYTHONPATH": path},
             )
         end_s = time.monotonic() + START_S
-        while not self._ready.exists():
+        while not ready.exists():
             if self._process.poll() is not None or time.monotonic() > end_s:
+                message = f"the laboratory does not start:\n{printed.read_text()}"
                 self.stop()
-                raise RuntimeError(f"the laboratory does not start:\n{self._errors.read_text()}")
+                raise RuntimeError(message)
             time.sleep(LOOK_S)
-        self.base = f"http://127.0.0.1:{json.loads(self._ready.read_text())['port']}"
+        self.base = f"http://127.0.0.1:{json.loads(ready.read_text())['port']}"
 
     def stop(self) -> None:
         """Stop the server; kill it if it does not end."""
-        if self._process is None:
+        if self._process is None or self._folder is None:
             return
         self._process.terminate()
         try:
@@ -112,6 +118,7 @@ class Laboratory:
             self._process.kill()
             self._process.wait()
         self._process = None
+        self._folder.cleanup()
 
     def url(self, service: str) -> str:
         """Return the base address of a service, without the protocol's own part."""
@@ -123,7 +130,7 @@ class Laboratory:
 
     def fault_report(self) -> list[dict[str, Any]]:
         """Return the rules with the number of requests concerned and struck."""
-        return self._ask("/__faults")  # type: ignore[no-any-return]
+        return self._ask("/__faults")
 
     def log(self, service: str | None = None, since_s: float = 0.0) -> list[dict[str, Any]]:
         """Return the records of requests, in the order in which these ended.

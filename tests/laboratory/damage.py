@@ -57,9 +57,7 @@ def positions_of(table: pa.Table) -> tuple[np.ndarray, np.ndarray] | None:
     names = {name.lower(): name for name in table.column_names}
     for ra, dec in POSITIONS:
         if ra in names and dec in names:
-            return tuple(  # type: ignore[return-value]
-                table[names[name]].cast(pa.float64()).to_numpy() for name in (ra, dec)
-            )
+            return tuple(table[names[name]].cast(pa.float64()).to_numpy() for name in (ra, dec))
     return None
 
 

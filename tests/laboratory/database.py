@@ -13,9 +13,13 @@ from laboratory.adql import DISTANCE_MACRO, UPLOAD_SCHEMA, Relation, translate
 from laboratory.damage import Reply
 from laboratory.exchange import RequestProblemError
 
-#: DuckDB's share of the memory; larger intermediate results go to disk.
-MEMORY_LIMIT = "1GB"
-THREADS = 2
+#: DuckDB works in memory only, and never looks for extensions in the network.
+SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "memory_limit": "1GB",
+    "threads": 2,
+    "temp_directory": "",
+    "autoinstall_known_extensions": False,
+}
 
 #: VOTable types of the Arrow types that the tables have.
 VOTABLE_TYPES = {
@@ -43,7 +47,7 @@ class Database:
     def __init__(self, folder: Path, default_schema: str) -> None:
         self.tables: dict[str, pa.Schema] = {}
         self._relations: dict[str, Relation] = {}
-        self._connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "threads": THREADS})
+        self._connection = duckdb.connect(config=SETTINGS)
         self._connection.execute(DISTANCE_MACRO)
         self._connection.execute(f"CREATE SCHEMA {UPLOAD_SCHEMA}")
         for path in sorted(folder.glob("*.parquet")):
@@ -140,13 +144,25 @@ def _described(table: pa.Table, sources: list[pa.Field | None]) -> pa.Table:
     columns = []
     if len(sources) != table.num_columns:
         sources = [None] * table.num_columns
-    for name, column, source in zip(table.column_names, table.columns, sources, strict=True):
+    names = _distinct(table.column_names)
+    for name, column, source in zip(names, table.columns, sources, strict=True):
         if column.type not in VOTABLE_TYPES:
             column = column.cast(_plain(column.type))
         metadata = source.metadata if source is not None else None
         fields.append(pa.field(name, column.type, metadata=metadata))
         columns.append(column)
     return pa.table(columns, schema=pa.schema(fields))
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Number repeated names, which a VOTable must not have."""
+    found: list[str] = []
+    for name in names:
+        candidate, number = name, 1
+        while candidate in found:
+            candidate, number = f"{name}_{number}", number + 1
+        found.append(candidate)
+    return found
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

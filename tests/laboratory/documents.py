@@ -93,13 +93,14 @@ def text_error(message: str, status: int = 400) -> Response:
 
 
 def json_error(message: str, status: int = 400) -> Response:
-    """Return a message as the portal of MAST does."""
+    """Return a message as the portal of MAST does: a bad request is an answered one."""
+    status = 200 if status == 400 else status
     document = {"status": "ERROR", "msg": message, "data": [], "fields": []}
     return Response(json.dumps(document), status, media_type="application/json")
 
 
 def _field(field: pa.Field, kind: str) -> str:
-    attributes = f"name={quoteattr(field.name)} ID={quoteattr(field.name)} {kind}"
+    attributes = f"name={quoteattr(field.name)} {kind}"
     for key in ("unit", "ucd"):
         if value := metadata_of(field, key):
             attributes += f" {key}={quoteattr(value)}"

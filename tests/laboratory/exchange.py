@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from laboratory.damage import Reply, damage
+from laboratory.damage import Reply, damage, positions_of, separation_deg
 from laboratory.faults import Rule
 
 
@@ -54,6 +55,8 @@ class Exchange:
         The uploaded tables, by their name in the query.
     targets : list of str
         Identifiers and positions that the request mentions.
+    problem : RequestProblemError or None
+        Why the request could not be read.
     rule : Rule or None
         The fault to apply.
     rows : int or None
@@ -94,6 +97,17 @@ class Exchange:
                 self.parameters.get("QUERY", ""),
                 *self.targets,
             )
+        )
+
+    def is_near(self, ra_deg: float, dec_deg: float, radius_arcsec: float) -> bool:
+        """Whether a position of the query or of an upload lies within a radius of a given one."""
+        asked = [_position(target) for target in self.targets]
+        known = np.array([entry for entry in asked if entry is not None]).reshape(-1, 2)
+        groups = [positions_of(table) for table in self.uploads.values()]
+        return any(
+            np.any(separation_deg(group[0], group[1], ra_deg, dec_deg) * 3600 <= radius_arcsec)
+            for group in (*groups, known.T)
+            if group is not None
         )
 
     def send(self, reply: Reply) -> Reply:
@@ -137,4 +151,13 @@ def exchange_of(request: Request) -> Exchange:
     exchange: Any = request.scope["exchange"]
     if exchange.problem is not None:
         raise exchange.problem
-    return exchange  # type: ignore[no-any-return]
+    return exchange
+
+
+def _position(target: str) -> tuple[float, float] | None:
+    """Read a target that is given as two numbers."""
+    try:
+        ra_deg, dec_deg = map(float, target.split())
+    except ValueError:
+        return None
+    return ra_deg, dec_deg

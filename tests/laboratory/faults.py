@@ -8,7 +8,10 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Protocol
+from types import UnionType
+from typing import Any, Protocol, get_origin
+
+import pyarrow as pa
 
 #: What a rule may do.
 ACTIONS = frozenset(
@@ -28,6 +31,19 @@ ACTIONS = frozenset(
     }
 )
 
+#: Those that keep a reply from the client, and may do so when the service has done its work.
+HIDING_ACTIONS = frozenset({"timeout", "reset", "status"})
+#: What JSON may give for the fields of a rule, by their type, and how to call it.
+KINDS: dict[Any, tuple[tuple[type, ...], str]] = {
+    str: ((str,), "a string"),
+    bool: ((bool,), "true or false"),
+    int: ((int,), "an integer"),
+    float: ((int, float), "a number"),
+    tuple: ((tuple,), "an array"),
+    dict: ((dict,), "an object"),
+    UnionType: ((int, float, type(None)), "a number or null"),
+}
+
 
 class Asked(Protocol):
     """What a rule needs to know of a request."""
@@ -40,6 +56,9 @@ class Asked(Protocol):
     @property
     def fingerprint(self) -> str:
         """What is asked, the same in every run."""
+
+    def is_near(self, ra_deg: float, dec_deg: float, radius_arcsec: float) -> bool:
+        """Whether a position is asked for."""
 
 
 class FaultScriptError(ValueError):
@@ -77,7 +96,7 @@ class Rule:
     fraction, after_bytes : float, int
         Share of the rows (`overflow`) or of the body (`cut`) that is sent.
     message : str
-        Of `votable_error` and `html`.
+        Of `status`, `votable_error` (the service's own error document) and `html`.
     rename, retype, units : dict
         Of `wrong_columns`: by column the new name, Arrow type or unit.
     drop : tuple of str
@@ -125,13 +144,28 @@ class Rule:
             )
         if document.get("action") not in ACTIONS:
             raise FaultScriptError(f"rule {document}: action must be one of {sorted(ACTIONS)}")
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in document.items()
+        }
         if isinstance(values.get("target"), str):
             values["target"] = (values["target"],)
+        for entry in fields(cls):
+            kinds, wanted = KINDS[get_origin(entry.type) or entry.type]
+            if entry.name in values and type(values[entry.name]) not in kinds:
+                raise FaultScriptError(f"rule {document}: {entry.name} must be {wanted}")
+        if values["action"] == "job_seconds" and "seconds" not in values:
+            raise FaultScriptError(f"rule {document}: job_seconds needs seconds")
+        if values.get("late") and values["action"] not in HIDING_ACTIONS:
+            raise FaultScriptError(f"rule {document}: late is for {sorted(HIDING_ACTIONS)}")
         try:
             re.compile(values.get("path", ""))
         except re.error as error:
             raise FaultScriptError(f"rule {document}: path: {error}") from error
+        try:
+            for name in values.get("retype", {}).values():
+                pa.type_for_alias(name)
+        except ValueError as error:
+            raise FaultScriptError(f"rule {document}: retype: {error}") from error
         return cls(**values)
 
     def concerns(self, asked: Asked) -> bool:
@@ -149,13 +183,7 @@ class Rule:
             return True
         if not set(self.target).isdisjoint(asked.targets):
             return True
-        if not self.position:
-            return False
-        ra0_deg, dec0_deg, radius_arcsec = self.position
-        return any(
-            _separation_deg(ra_deg, dec_deg, ra0_deg, dec0_deg) * 3600 <= radius_arcsec
-            for ra_deg, dec_deg in _positions(asked.targets)
-        )
+        return bool(self.position) and asked.is_near(*self.position)
 
 
 class FaultScript:
@@ -215,24 +243,3 @@ class FaultScript:
         text = f"{rule.seed}\n{self._repeated[key]}\n{asked.fingerprint}"
         digest = hashlib.sha256(text.encode()).digest()
         return int.from_bytes(digest[:8], "big") / 2**64 < rule.probability
-
-
-def _positions(targets: list[str]) -> list[tuple[float, float]]:
-    found = []
-    for target in targets:
-        parts = target.split()
-        if len(parts) == 2:
-            try:
-                found.append((float(parts[0]), float(parts[1])))
-            except ValueError:
-                continue
-    return found
-
-
-def _separation_deg(ra1: float, dec1: float, ra2: float, dec2: float) -> float:
-    ra1, dec1, ra2, dec2 = map(math.radians, (ra1, dec1, ra2, dec2))
-    haversine = (
-        math.sin((dec1 - dec2) / 2) ** 2
-        + math.cos(dec1) * math.cos(dec2) * math.sin((ra1 - ra2) / 2) ** 2
-    )
-    return math.degrees(2 * math.asin(math.sqrt(min(haversine, 1.0))))

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, UploadFile
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +21,9 @@ from laboratory.wires import Wires
 
 #: Largest part of a form [bytes] that is not a file, for example a query with a long IN list.
 LARGEST_FIELD = 64 * 2**20
+#: Hosts that clients ask at an address that cannot be set, and the service that answers for
+#: them when such a client uses the laboratory as its proxy.
+HOSTS = {"mastresolver.stsci.edu": "mast"}
 #: Size [bytes] of what is sent at a time to a slowed client.
 SLOW_PIECE = 256
 
@@ -62,23 +65,30 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        scope = _without_host(scope)
         name = scope["path"].split("/")[1] if scope["type"] == "http" else ""
         if name not in self._services:
             await self._app(scope, receive, send)
             return
-        start_s = time.time()
         service = self._services[name]
         exchange = Exchange(
             name, scope["method"], scope["path"].removeprefix(f"/{name}"), Headers(scope=scope)
         )
-        wire = Sender(send, self._wires, scope)
+        wire = Sender(send, self._wires, scope, self._log, exchange)
         try:
             await self._read(service, exchange, scope, receive)
+            token = self._tokens.get(name)
+            if token is not None and (denied := check_token(exchange.headers, token)):
+                await denied(scope, receive, wire)
+                return
             exchange.rule = self._script.choose(exchange)
             scope["exchange"] = exchange
             await self._serve(service, exchange, scope, receive, wire)
+        except ClientDisconnect:
+            # The client has gone while it sent its request; the log shows status 0.
+            return
         finally:
-            self._log.add(_record(exchange, wire, start_s, time.time()))
+            wire.end()
 
     async def _read(
         self, service: Service, exchange: Exchange, scope: Scope, receive: Receive
@@ -103,10 +113,6 @@ class Gate:
     async def _serve(
         self, service: Service, exchange: Exchange, scope: Scope, receive: Receive, wire: "Sender"
     ) -> None:
-        token = self._tokens.get(service.name)
-        if token is not None and (denied := check_token(exchange.headers, token)):
-            await denied(scope, receive, wire)
-            return
         rule = exchange.rule
         if rule is None:
             await self._app(scope, receive, wire)
@@ -115,9 +121,9 @@ class Gate:
             await self._app(scope, receive, _swallow)
         if rule.action == "timeout":
             await _hang(receive, rule.seconds)
-            wire.close()
+            await wire.close()
         elif rule.action == "reset":
-            wire.reset()
+            await wire.reset()
         elif response := _refusal(service, rule):
             await response(scope, receive, wire)
         else:
@@ -126,12 +132,18 @@ class Gate:
 
 
 class Sender:
-    """Sends a reply, counts its bytes, and slows or cuts it if a rule says so."""
+    """Sends a reply, counts its bytes, logs its end, slows or cuts it if a rule says so."""
 
-    def __init__(self, send: Send, wires: Wires, scope: Scope) -> None:
+    def __init__(
+        self, send: Send, wires: Wires, scope: Scope, log: RequestLog, exchange: Exchange
+    ) -> None:
         self._send = send
         self._wires = wires
         self._scope = scope
+        self._log = log
+        self._exchange = exchange
+        self._start_s = time.time()
+        self._is_logged = False
         self._length = 0
         self.rule: Rule | None = None
         self.status = 0
@@ -156,10 +168,22 @@ class Sender:
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
             self.bytes_sent += len(body)
             if self.bytes_sent >= limit or not message.get("more_body"):
-                self.close()
+                await self.close()
             return
         self.bytes_sent += len(body)
+        is_last = not message.get("more_body")
+        if is_last:
+            self._log.expect(self)
         await self._send({**message, "body": body})
+        if is_last:
+            self.end()
+
+    def end(self) -> None:
+        """Log the request, once."""
+        if not self._is_logged:
+            self._is_logged = True
+            end_s = time.time()
+            self._log.add(self, _record(self._exchange, self, self._start_s, end_s))
 
     async def _send_slowly(self, body: bytes, bytes_per_s: float) -> None:
         for begin in range(0, len(body), SLOW_PIECE):
@@ -168,26 +192,31 @@ class Sender:
             await self._send({"type": "http.response.body", "body": piece, "more_body": True})
             self.bytes_sent += len(piece)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connection after what has been sent."""
-        self._wires.close(self._scope["client"])
+        self.end()
+        await self._wires.close(self._scope["client"])
 
-    def reset(self) -> None:
+    async def reset(self) -> None:
         """Break the connection with a TCP reset."""
-        self._wires.reset(self._scope["client"])
+        self.end()
+        await self._wires.reset(self._scope["client"])
 
 
 def _refusal(service: Service, rule: Rule) -> Response | None:
     """Return the reply of a rule that does not let the service answer."""
     if rule.action in ("status", "out_of_service"):
-        response = service.error(rule.message, rule.status)
+        # Load balancers answer for a busy service, not in its protocol.
+        response: Response = documents.text_error(rule.message, rule.status)
         if rule.retry_after_s is not None:
-            at_s = time.time() + rule.retry_after_s
-            value = formatdate(at_s, usegmt=True) if rule.retry_after_date else rule.retry_after_s
-            response.headers["retry-after"] = f"{value:g}" if value == rule.retry_after_s else value
+            response.headers["retry-after"] = (
+                formatdate(time.time() + rule.retry_after_s, usegmt=True)
+                if rule.retry_after_date
+                else f"{rule.retry_after_s:g}"
+            )
         return response
     if rule.action == "votable_error":
-        return documents.votable_error(rule.message, 200)
+        return service.error(rule.message, 200)
     if rule.action == "html":
         page = f"<!DOCTYPE html><html><body><h1>Maintenance</h1><p>{rule.message}</p></body></html>"
         return HTMLResponse(page)
@@ -209,6 +238,14 @@ async def _hang(receive: Receive, seconds: float) -> None:
 
 async def _swallow(message: Message) -> None:
     """Take a reply that nobody is to see."""
+
+
+def _without_host(scope: Scope) -> Scope:
+    """Return a request to a proxy (``GET http://host/path``) as one to a service."""
+    if scope["type"] != "http" or not scope["path"].startswith("http://"):
+        return scope
+    host, _, path = scope["path"].removeprefix("http://").partition("/")
+    return {**scope, "path": f"/{HOSTS.get(host, host)}/{path}"}
 
 
 def _add(exchange: Exchange, pairs: list[tuple[str, str]]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -22,7 +23,6 @@ from laboratory.uws import FINAL_PHASES, Job, Jobs, job_document, jobs_document
 LOOK_S = 0.02
 #: Longest time [s] that a request with WAIT is kept.
 LONGEST_WAIT_S = 60.0
-#: Parameters of a job that are not passed on as such.
 XML_TYPE = "text/xml"
 
 
@@ -105,14 +105,15 @@ class TapService:
             identifier = path.split("/")[0]
             # Jobs have other names in each run; faults must not depend on them.
             exchange.alias = exchange.path.replace(identifier, "JOB")
-            exchange.targets = list(self.jobs.get(identifier).targets)
+            job = self.jobs.get(identifier)
+            exchange.targets, exchange.uploads = list(job.targets), dict(job.uploads)
         for name, source in _upload_list(exchange.parameters.get("UPLOAD", "")):
             exchange.uploads[name] = self._upload(name, source, exchange)
             exchange.targets += targets_of(exchange.uploads[name])
         if "QUERY" in exchange.parameters:
             exchange.targets += constant_targets(exchange.parameters["QUERY"])
 
-    def _upload(self, name: str, source: str, exchange: Exchange):  # type: ignore[no-untyped-def]
+    def _upload(self, name: str, source: str, exchange: Exchange) -> pa.Table:
         part = source.removeprefix("param:")
         if part == source:
             raise RequestProblemError(f"UPLOAD {name}: only param: is supported, found {source}")
@@ -131,9 +132,7 @@ class TapService:
         return table
 
     def _answer_job(self, job: Job) -> Reply:
-        query = job.parameters.get("QUERY")
-        if query is None:
-            raise RequestProblemError("the parameter QUERY is missing")
+        query = _query(job.parameters)
         return self.database.query(query, job.uploads, self._maxrec(job.parameters), job.running)
 
     def _maxrec(self, parameters: dict[str, str]) -> int:
@@ -144,9 +143,7 @@ class TapService:
 
     async def _sync(self, request: Request) -> Response:
         exchange = exchange_of(request)
-        query = exchange.parameters.get("QUERY")
-        if query is None:
-            raise RequestProblemError("the parameter QUERY is missing")
+        query = _query(exchange.parameters)
         maxrec = self._maxrec(exchange.parameters)
         reply = await run_in_threadpool(
             self.database.query, query, exchange.uploads, maxrec, Running()
@@ -277,6 +274,14 @@ class TapService:
 
     def _see(self, request: Request, job: Job) -> Response:
         return RedirectResponse(self._address(request, f"/async/{job.identifier}"), 303)
+
+
+def _query(parameters: dict[str, str]) -> str:
+    if not parameters.get("LANG", "ADQL").upper().startswith("ADQL"):
+        raise RequestProblemError(f"LANG: expected ADQL, found {parameters['LANG']}")
+    if "QUERY" not in parameters:
+        raise RequestProblemError("the parameter QUERY is missing")
+    return parameters["QUERY"]
 
 
 def _upload_list(text: str) -> list[tuple[str, str]]:

@@ -102,9 +102,8 @@ class Jobs:
             With status 404: there is none of this name.
         """
         with self._lock:
+            self._forget_old()
             job = self._jobs.get(identifier)
-            if job is not None and job.destruction <= datetime.now(UTC):
-                job = None
         if job is None:
             raise RequestProblemError(f"there is no job {identifier}", 404)
         return job
@@ -112,6 +111,7 @@ class Jobs:
     def all(self) -> list[Job]:
         """Return all jobs, oldest first."""
         with self._lock:
+            self._forget_old()
             return list(self._jobs.values())
 
     def run(self, job: Job, least_seconds: float) -> None:
@@ -138,6 +138,10 @@ class Jobs:
         self.abort(job)
         with self._lock:
             self._jobs.pop(job.identifier, None)
+
+    def _forget_old(self) -> None:
+        now = datetime.now(UTC)
+        self._jobs = {name: job for name, job in self._jobs.items() if job.destruction > now}
 
     def _work(self, job: Job) -> None:
         with self._lock:

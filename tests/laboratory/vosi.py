@@ -10,7 +10,6 @@ from laboratory.database import VOTABLE_TYPES, metadata_of
 XML = '<?xml version="1.0" encoding="utf-8"?>\n'
 NAMESPACES = (
     'xmlns:vosi="http://www.ivoa.net/xml/VOSICapabilities/v1.0" '
-    'xmlns:vod="http://www.ivoa.net/xml/VODataService/v1.1" '
     'xmlns:vs="http://www.ivoa.net/xml/VODataService/v1.1" '
     'xmlns:tr="http://www.ivoa.net/xml/TAPRegExt/v1.0" '
     'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 
+import dask
 import pytest
 from distributed import LocalCluster
 
@@ -23,6 +24,8 @@ from lightloom.errors import ConfigError
 def test_small_jobs_stay_in_their_process(kind: str, n_requests: int, own_process: bool) -> None:
     with dask_client(DaskConfig(kind), threads=2, mem_mb=2000, n_requests=n_requests) as client:
         workers = client.run(os.getpid)
+        # It can stop a process of Python 3.11 for good.
+        assert not any(client.run(dask.config.get, "distributed.worker.profile.enabled").values())
         assert sum(client.nthreads().values()) == 2
     assert (set(workers.values()) == {os.getpid()}) == own_process
     assert client.status == "closed"

@@ -1,7 +1,7 @@
 """What every archive does: plan the requests for a shard, answer one, and judge the rows."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lightloom.config import ArchiveSpec
+from lightloom.errors import ArchiveError
 from lightloom.reads import Reads
 
 #: Columns of an answer's sources: what was found near which target.
@@ -53,12 +54,16 @@ class Answer:
         In the schema ``TARGET_ROWS``, ordered by target.
     sources : pyarrow.Table
         ``SOURCES``: the survey objects matched, also those without a light curve.
+    incomplete : mapping of int to ArchiveError
+        Targets some of whose rows could not be had, and why. They keep what is here, end as
+        ``truncated`` and are asked for again.
     """
 
     rows: pa.Table
     sources: pa.Table
     reads: Reads = field(default_factory=Reads)
     method: str = ""
+    incomplete: Mapping[int, ArchiveError] = field(default_factory=dict)
 
 
 class Archive(ABC):

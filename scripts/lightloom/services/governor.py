@@ -33,8 +33,14 @@ MARGIN_S = 0.05
 #: A request has reached the archive at the latest so long after it was admitted [s].
 ARRIVAL_S = 2.0
 
+#: A slot is freed so long after an answer was read, for the archive to see its end as well [s].
+LINGER_S = 0.05
+
 #: First wait after a failure; it doubles with every further one [s].
 FIRST_WAIT_S = 0.5
+
+#: An archive that asks for more is asked again after this time [s].
+LONGEST_QUIET_S = 7 * 86400.0
 
 _POLL_S = (0.01, 0.25)
 _LOCK_POLL_S = 0.005
@@ -85,16 +91,35 @@ class _State:
 
     @classmethod
     def from_json(cls, document: dict[str, Any], now_s: float) -> Self:
-        """Read what ``asdict`` has made; no time but an end of a rest can lie after ``now_s``."""
-        recent = {
-            name: (min(float(start), now_s), None if end is None else min(float(end), now_s))
-            for name, (start, end) in document.pop("recent").items()
-        }
-        quiet, opened = document.pop("quiet"), document.pop("opened")
-        state = cls(recent, quiet=_Rest(**quiet), opened=opened and _Rest(**opened), **document)
-        for rest in filter(None, (state.quiet, state.opened)):
-            rest.since_s = min(float(rest.since_s), now_s)
-        return state
+        """Read what ``asdict`` has made; no time but the end of a rest can lie after ``now_s``.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError, AttributeError
+            If the document is damaged.
+        """
+        opened = document["opened"]
+        return cls(
+            recent={
+                str(name): (
+                    min(float(start), now_s),
+                    None if end is None else min(float(end), now_s),
+                )
+                for name, (start, end) in document["recent"].items()
+            },
+            failures=int(document["failures"]),
+            quiet=_rest(document["quiet"], now_s),
+            opened=None if opened is None else _rest(opened, now_s),
+            probe=str(document["probe"]),
+            failed_probes=int(document["failed_probes"]),
+        )
+
+
+def _rest(document: Mapping[str, Any], now_s: float) -> _Rest:
+    length_s = float(document["length_s"])
+    if not 0.0 <= length_s <= LONGEST_QUIET_S:
+        raise ValueError(f"a rest of {length_s} s")
+    return _Rest(min(float(document["since_s"]), now_s), length_s)
 
 
 class Governor:
@@ -140,10 +165,10 @@ class Governor:
         Raises
         ------
         TransientArchiveError
-            At once, if the archive is to be left alone for longer than ``longest_wait_s`` or the
-            circuit breaker is open; the message says until when.
+            At once, if the circuit breaker is open; the message says until when.
         ArchiveDownError
-            If it has been probed in vain so often that waiting is no use for this job.
+            At once, if the archive asks to be left alone for longer than all attempts at a request
+            may wait, or was probed in vain as often as a request is attempted.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         name = uuid.uuid4().hex
@@ -168,13 +193,14 @@ class Governor:
             for number in numbers:
                 lock = FileLock(self._folder / f"slot-{number:03d}.lock", fallback_to_soft=False)
                 try:
-                    lock.acquire(blocking=False)
+                    held = lock.acquire(blocking=False)
                 except Timeout:
                     continue
-                try:
-                    yield
-                finally:
-                    lock.release()
+                with held:
+                    try:
+                        yield
+                    finally:
+                        time.sleep(LINGER_S)
                 return
             time.sleep(random.uniform(0.5, 1.0) * pause_s)
             pause_s = min(1.5 * pause_s, longest_s)
@@ -197,8 +223,8 @@ class Governor:
         if state.opened and state.opened.until_s > now_s:
             raise self._refusal(state, state.opened, now_s)
         quiet_s = state.quiet.until_s - now_s
-        if quiet_s > self._limits["longest_wait_s"]:
-            raise TransientArchiveError(
+        if quiet_s > self._limits["attempts"] * self._limits["longest_wait_s"]:
+            raise ArchiveDownError(
                 f"the archive asks to be left alone until {_utc(state.quiet.until_s)}",
                 retry_after_s=quiet_s,
             )
@@ -246,7 +272,8 @@ class Governor:
             longest_s = min(
                 FIRST_WAIT_S * 2.0 ** min(state.failures - 1, 30), self._limits["longest_wait_s"]
             )
-            quiet = _Rest(now_s, max(retry_after_s, random.uniform(0.0, longest_s)))
+            wait_s = max(retry_after_s, random.uniform(0.0, longest_s))
+            quiet = _Rest(now_s, min(wait_s, LONGEST_QUIET_S))
             state.quiet = max(state.quiet, quiet, key=lambda rest: rest.until_s)
             is_probe = state.opened is not None and state.probe == name
             state.failed_probes += is_probe
@@ -268,9 +295,11 @@ class Governor:
         with lock:
             now_s = _folder_time_s(self._folder / "clock")
             state = _read_state(path, now_s)
-            yield state, now_s
-            temporary.write_text(json.dumps(asdict(state)))
-            temporary.replace(path)
+            try:
+                yield state, now_s
+            finally:
+                temporary.write_text(json.dumps(asdict(state)))
+                temporary.replace(path)
 
 
 def _end(state: _State, name: str, now_s: float) -> None:

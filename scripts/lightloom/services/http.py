@@ -12,8 +12,9 @@ import tempfile
 import textwrap
 import threading
 import time
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 from urllib.parse import urlsplit
@@ -137,7 +138,7 @@ def archive_errors() -> Iterator[None]:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and all that led to it; pyvo has an attribute of its own for that."""
+    """Give an error and all that led to it, as far as libraries say."""
     seen: set[int] = set()
     waiting: list[Any] = [error]
     while waiting:
@@ -145,7 +146,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         if isinstance(one, BaseException) and id(one) not in seen:
             seen.add(id(one))
             yield one
-            waiting += [getattr(one, "cause", None), one.__cause__, one.__context__]
+            # pyvo has an attribute of its own for the cause.
+            waiting += [one.__cause__, getattr(one, "cause", None)]
+            if _kind(one):
+                # Other libraries name none. A mistake in the handling of an error is our own.
+                waiting.append(one.__context__)
 
 
 def _kind(error: BaseException) -> type[ArchiveError] | None:
@@ -154,7 +159,9 @@ def _kind(error: BaseException) -> type[ArchiveError] | None:
     from astroquery.exceptions import TimeoutError as AstroqueryTimeoutError
     from pyvo.dal import DALFormatError, DALQueryError, DALServiceError
 
-    if isinstance(error, DALQueryError | InvalidQueryError | InvalidURL | MissingSchema):
+    if isinstance(
+        error, DALQueryError | InvalidQueryError | InvalidURL | InvalidSchema | MissingSchema
+    ):
         return BadRequestError
     if isinstance(error, DALFormatError):
         # A document that does not parse was cut, or is the page of a service under maintenance;
@@ -228,19 +235,10 @@ class _GovernedAdapter(HTTPAdapter):
     def _spool(self, response: requests.Response, deadline_s: float) -> bytes:
         """Read the body, let the response give it again, and return its first bytes."""
         raw = cast(HTTPResponse, response.raw)
-        body = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 (the response's)
-        with _cut_off(raw, deadline_s - time.monotonic()) as cut_off:
-            try:
-                for chunk in raw.stream(_CHUNK_BYTES, decode_content=False):
-                    body.write(chunk)
-                    self._session.reads += Reads(bytes=len(chunk))
-            except (HTTPError, OSError, ValueError):
-                if not cut_off.is_set():
-                    raise
-        if cut_off.is_set():
-            raw.close()
-            raise requests.Timeout(f"the answer took longer than {self._timeout_s:g} s")
-        raw.release_conn()
+        with ExitStack() as on_error:
+            body = on_error.enter_context(tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))
+            self._copy(raw, cast(IO[bytes], body), deadline_s)
+            on_error.pop_all()
         body.seek(0)
         start = body.read(_START_BYTES)
         body.seek(0)
@@ -255,8 +253,26 @@ class _GovernedAdapter(HTTPAdapter):
             preload_content=False,
             decode_content=False,
             request_method=response.request.method,
+            # The session takes its cookies from there.
+            original_response=raw._original_response,
         )
+        # Libraries read as much of an answer as they need, and close none.
+        weakref.finalize(response.raw, body.close)
         return start
+
+    def _copy(self, raw: HTTPResponse, body: IO[bytes], deadline_s: float) -> None:
+        with _cut_off(raw, deadline_s - time.monotonic()) as cut_off:
+            try:
+                for chunk in raw.stream(_CHUNK_BYTES, decode_content=False):
+                    body.write(chunk)
+                    self._session.reads += Reads(bytes=len(chunk))
+            except (HTTPError, OSError, ValueError):
+                if not cut_off.is_set():
+                    raise
+        if cut_off.is_set():
+            raw.close()
+            raise requests.Timeout(f"the answer took longer than {self._timeout_s:g} s")
+        raw.release_conn()
 
     def _refuse_html(self, response: requests.Response, start: bytes, what: str) -> None:
         is_packed = "Content-Encoding" in response.headers

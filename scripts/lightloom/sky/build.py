@@ -24,6 +24,7 @@ from lightloom.sky.places import (
     awkward_places,
     sample_places,
 )
+from lightloom.sky.service_places import service_places
 from lightloom.sky.services import write_services
 from lightloom.sky.sources import source_table, star_table
 from lightloom.sky.streams import random_stream
@@ -132,7 +133,7 @@ def _check_replaceable(output: Path) -> None:
 
 
 def _write_sky(output: Path, sample: list[Target], seed: int, size: SkySize) -> None:
-    awkward = list(awkward_places(seed))
+    awkward = [*awkward_places(seed), *service_places()]
     places = [*sample_places(sample, seed), *awkward]
     targets = [target for place in places for target in place.targets]
     _write_targets(output / _AWKWARD, [t for place in awkward for t in place.targets])
@@ -151,7 +152,7 @@ def _write_sky(output: Path, sample: list[Target], seed: int, size: SkySize) -> 
         "gaia": _write_gaia(output, sources, seed, size),
         "panstarrs": _write_panstarrs(output, sources, seed, size),
         "neowise": _write_neowise(output, sources, seed),
-    } | write_services(output / _SERVICES, sources, targets, seed)
+    } | write_services(output / _SERVICES, sources, seed)
     lightcurves, states = compute_truth(targets, catalogues)
     truth = output / _TRUTH
     truth.mkdir()

@@ -106,11 +106,10 @@ def awkward_places(seed: int) -> Iterator[Place]:
     yield from _kinds_of_light_curves(seed)
     yield from _detections_across_borders()
     yield from _holes_in_light_curves()
-    yield from _service_radius()
-    yield from _service_pairs()
 
 
-def _target(name: str, ra_deg: float, dec_deg: float, label: str) -> Target:
+def awkward_target(name: str, ra_deg: float, dec_deg: float, label: str) -> Target:
+    """Return the target of an awkward place."""
     # Nine decimals are microarcseconds, and keep the table of targets readable.
     return Target(f"awkward-{name}", round(ra_deg, 9), round(dec_deg, 9), label)
 
@@ -124,7 +123,7 @@ def _single(
 ) -> Place:
     """Return a place with one target and one source."""
     return Place(
-        (_target(name, *target_deg, label),),
+        (awkward_target(name, *target_deg, label),),
         (Source(name=name, ra_deg=source_deg[0], dec_deg=source_deg[1], **properties),),
     )
 
@@ -138,10 +137,10 @@ def _poles() -> Iterator[Place]:
         in_tess=True,
         in_xmm=True,
     )
-    near = _target(
+    near = awkward_target(
         "pole-north", 20.0, 90.0 - 1.2 / 3600.0, "the source is on the other side of the pole"
     )
-    exact = _target("pole-north-exact", 0.0, 90.0, "at the pole itself")
+    exact = awkward_target("pole-north-exact", 0.0, 90.0, "at the pole itself")
     yield Place((near, exact), (across,))
     yield _single(
         "pole-south",
@@ -156,7 +155,9 @@ def _poles() -> Iterator[Place]:
 def _right_ascension_zero() -> Iterator[Place]:
     label = "target and source on different sides of right ascension zero"
     looked_at = {f"in_{name}": True for name in SERVICE_RADIUS_ARCSEC}
-    yield _single("ra-zero-east", label, (0.0001, 12.0), (359.9999, 12.0), **looked_at)
+    yield _single(
+        "ra-zero-east", label, (0.0001, 12.0), (359.9999, 12.0), **looked_at, mast_odd_zero=True
+    )
     yield _single("ra-zero-west", label, (359.9999, 14.0), (0.0001, 14.0), **looked_at)
     yield _single("ra-zero-exact", "at right ascension zero", (0.0, 16.0), (0.0001, 16.0))
     yield _single("ra-360-exact", "at right ascension 360", (360.0, 18.0), (359.9999, 18.0))
@@ -199,7 +200,7 @@ def _healpix_borders() -> Iterator[Place]:
         )
 
 
-def _seen_by(*archives: str) -> dict[str, Any]:
+def seen_by(*archives: str) -> dict[str, Any]:
     """Return the attributes of a source that only some surveys see."""
     return {f"in_{name}": name in archives for name in (*RADIUS_ARCSEC, *SERVICE_RADIUS_ARCSEC)}
 
@@ -226,14 +227,16 @@ def _search_radius() -> Iterator[Place]:
                 ra_deg=position[0],
                 dec_deg=position[1],
                 scatter_arcsec=0.0,
-                **_seen_by(archive),
+                **seen_by(archive),
             )
             for archive, position in position_deg.items()
         )
         label = f"sources 0.01 arcsec {name} the search radius"
-        yield Place((_target(f"radius-{name}", *target_deg, label),), sources)
-    first = _target("pair-west", 130.0, 12.0, "another target 3 arcsec away")
-    second = _target("pair-east", *shift(130.0, 12.0, 90.0, 3.0), "another target 3 arcsec away")
+        yield Place((awkward_target(f"radius-{name}", *target_deg, label),), sources)
+    first = awkward_target("pair-west", 130.0, 12.0, "another target 3 arcsec away")
+    second = awkward_target(
+        "pair-east", *shift(130.0, 12.0, 90.0, 3.0), "another target 3 arcsec away"
+    )
     yield Place(
         (first, second),
         tuple(
@@ -243,72 +246,13 @@ def _search_radius() -> Iterator[Place]:
     )
 
 
-def _service_radius() -> Iterator[Place]:
-    """Put sources just inside and just outside the radius of each service."""
-    for number, (name, sign) in enumerate((("inside", -1.0), ("outside", 1.0))):
-        label = f"sources 0.01 arcsec {name} the search radius of the services"
-        target_deg = (26.0 + 3.0 * number, -3.0)
-        sources = []
-        for angle, (archive, radius_arcsec) in enumerate(SERVICE_RADIUS_ARCSEC.items()):
-            position_deg = shift(*target_deg, 50.0 * angle, radius_arcsec + sign * 0.01)
-            sources.append(
-                Source(
-                    name=f"service-radius-{name}-{archive}",
-                    ra_deg=position_deg[0],
-                    dec_deg=position_deg[1],
-                    scatter_arcsec=0.0,
-                    **_seen_by(archive),
-                )
-            )
-        target = _target(f"service-radius-{name}", *target_deg, label)
-        yield Place((target,), tuple(sources), has_field_stars=False)
-
-
-def _service_pairs() -> Iterator[Place]:
-    """Put two objects of the same service within its radius."""
-    pairs = {
-        "two-objects": ("two objects of each service", tuple(SERVICE_RADIUS_ARCSEC)),
-        "nsc-split": ("two NSC objects that no exposure has together", ("nsc",)),
-        "rubin-duplicate": ("a Rubin object and its duplicate", ("rubin",)),
-    }
-    for number, (name, (label, archives)) in enumerate(pairs.items()):
-        target = _target(name, 26.0 + 1.3 * number, -4.0, label)
-        sources = tuple(
-            Source(
-                name=f"{name}-{side}",
-                ra_deg=position[0],
-                dec_deg=position[1],
-                scatter_arcsec=0.01,
-                **_seen_by(*archives),
-            )
-            for side, position in (
-                ("near", shift(target.ra_deg, target.dec_deg, 0.0, 0.4)),
-                ("far", shift(target.ra_deg, target.dec_deg, 200.0, 0.6)),
-            )
-        )
-        yield Place((target,), sources, has_field_stars=False)
-    lone = _target("rubin-not-primary", 26.4, -3.4, "a Rubin object that is not primary")
-    faint = _target("rubin-faint", 26.8, -3.4, "Rubin fluxes scatter around zero")
-    for target, mag in ((lone, 20.0), (faint, 27.5)):
-        source = Source(
-            name=target.objectid.removeprefix("awkward-"),
-            ra_deg=target.ra_deg,
-            dec_deg=target.dec_deg,
-            g_mag=mag,
-            r_mag=mag,
-            i_mag=mag,
-            **_seen_by("rubin"),
-        )
-        yield Place((target,), (source,), has_field_stars=False)
-
-
 def _crowds(seed: int) -> Iterator[Place]:
     centre = (84.3, 22.0)
-    between = _target("crowd-between", *centre, "between two sources of a crowded field")
-    single = _target(
+    between = awkward_target("crowd-between", *centre, "between two sources of a crowded field")
+    single = awkward_target(
         "crowd-single", *shift(*centre, 120.0, 15.0), "at a single source of a crowded field"
     )
-    unresolved = _target(
+    unresolved = awkward_target(
         "crowd-unresolved", *shift(*centre, 240.0, 25.0), "two sources for unWISE, one for ZTF"
     )
     designed = [
@@ -352,12 +296,12 @@ def _survey_edges() -> Iterator[Place]:
         yield _single(
             f"south{dec_deg:+.1f}", "south of the declinations of ZTF", position, position
         )
-    yield Place((_target("empty", 330.0, 8.0, "no source within an arcminute"),), ())
+    yield Place((awkward_target("empty", 330.0, 8.0, "no source within an arcminute"),), ())
     yield _single(
         "ztf-only", "too faint for unWISE", (332.0, -12.0), (332.0, -12.0), in_unwise=False
     )
     yield _single("unwise-only", "too red for ZTF", (334.0, -14.0), (334.0, -14.0), in_ztf=False)
-    lonely = _target("unwise-outside", 345.0, 50.0, "no unWISE partition here")
+    lonely = awkward_target("unwise-outside", 345.0, 50.0, "no unWISE partition here")
     yield Place(
         (lonely,),
         (
@@ -392,7 +336,7 @@ def _kinds_of_light_curves(seed: int) -> Iterator[Place]:
         position = (18.0 * number + 12.0, 27.0)
         yield _single(name, label, position, position, **properties)
     source = agn("agn", 300.0, -20.0, seed)
-    yield Place((_target("agn", 300.0, -20.0, "active galactic nucleus"),), (source,))
+    yield Place((awkward_target("agn", 300.0, -20.0, "active galactic nucleus"),), (source,))
 
 
 def _detections_across_borders() -> Iterator[Place]:

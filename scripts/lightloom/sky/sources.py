@@ -67,6 +67,13 @@ class Source:
         1-sigma scatter of Pan-STARRS detections along each axis.
     neowise_max_exposures : int
         Most NEOWISE exposures of a visit.
+    nsc_parity : int
+        0 or 1 if NSC measured it only on every second exposure, beginning with the first or the
+        second; else -1.
+    rubin_is_primary : bool
+        Whether its Rubin object is the primary one.
+    mast_odd_zero : bool
+        Whether times in its light curves count from another zero than is usual.
     """
 
     name: str
@@ -98,6 +105,9 @@ class Source:
     panstarrs_max_detections: int = ALL_EPOCHS
     panstarrs_scatter_arcsec: float = 0.08
     neowise_max_exposures: int = ALL_EPOCHS
+    nsc_parity: int = -1
+    rubin_is_primary: bool = True
+    mast_odd_zero: bool = False
 
 
 def source_table(sources: Iterable[Source]) -> pd.DataFrame:

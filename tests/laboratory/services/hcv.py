@@ -125,7 +125,7 @@ def _condition(table: pa.Table, key: str, text: str) -> pa.ChunkedArray:
 def _column(table: pa.Table, name: str) -> str:
     for known in table.column_names:
         if known.lower() == name.lower():
-            return known  # type: ignore[no-any-return]
+            return known
     raise RequestProblemError(f"unknown column {name}; columns: {', '.join(table.column_names)}")
 
 

@@ -27,6 +27,8 @@ SEARCHES: dict[str, Search] = {
 }
 #: Types of columns as the portal names them, and as its configuration of columns does.
 PORTAL_TYPES = {"bool": "boolean", "int32": "int", "int64": "int", "double": "float"}
+#: Numbers that the portal calls strings; astroquery joins them with commas.
+IDENTIFIERS = frozenset({"obsid", "obsID", "objID", "parent_obsid"})
 VOT_TYPES = {"bool": "boolean", "int32": "int", "int64": "long", "double": "double"}
 
 
@@ -151,7 +153,7 @@ def _mashup(exchange: Exchange) -> dict[str, Any]:
     if text is None:
         raise RequestProblemError("the parameter request is missing")
     try:
-        return json.loads(text)  # type: ignore[no-any-return]
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise RequestProblemError(f"request is no JSON: {error}") from error
 
@@ -181,13 +183,16 @@ def _read(exchange: Exchange) -> None:
     exchange.alias = f"{exchange.path} {asked.get('service')} {asked.get('page', 1)}"
 
 
+def _portal_type(field: pa.Field) -> str:
+    if field.name in IDENTIFIERS:
+        return "string"
+    return PORTAL_TYPES.get(str(field.type), "string")
+
+
 def _page(exchange: Exchange, table: pa.Table, size: int, page: int) -> Response:
     total = table.num_rows
     reply = exchange.send(Reply(table.slice((page - 1) * size, size)))
-    fields = [
-        {"name": field.name, "type": PORTAL_TYPES.get(str(field.type), "string")}
-        for field in reply.table.schema
-    ]
+    fields = [{"name": field.name, "type": _portal_type(field)} for field in reply.table.schema]
     columns = [map(documents.json_value, column.to_pylist()) for column in reply.table.columns]
     names = reply.table.column_names
     rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]

@@ -5,7 +5,14 @@ import pytest
 from cdshealpix import neighbours
 
 from lightloom.sky.geometry import coordinates, healpix_cells
-from lightloom.sky.places import RADIUS_ARCSEC, Place, awkward_places, sample_places
+from lightloom.sky.places import (
+    RADIUS_ARCSEC,
+    SERVICE_RADIUS_ARCSEC,
+    Place,
+    awkward_places,
+    sample_places,
+)
+from lightloom.sky.service_places import service_places
 from lightloom.sky.targets import Target
 from lightloom.sky.ztf import stored_position
 
@@ -71,7 +78,8 @@ def test_neighbours_stand_a_hundredth_of_an_arcsecond_from_the_radius(name: str,
 
 
 def test_ids_are_unique_and_no_two_targets_merge() -> None:
-    targets = [target for place in awkward_places(7) for target in place.targets]
+    places = [*awkward_places(7), *service_places()]
+    targets = [target for place in places for target in place.targets]
     assert len({target.objectid for target in targets}) == len(targets)
     position = coordinates([t.ra_deg for t in targets], [t.dec_deg for t in targets])
     _, separation, _ = position.match_to_catalog_sky(position, nthneighbor=2)
@@ -88,3 +96,11 @@ def test_merged_targets_share_a_source_that_all_of_them_find() -> None:
             coordinates(source.ra_deg, source.dec_deg)
         )
         assert separation.arcsec < 0.5
+
+
+def test_catalogues_see_nothing_at_the_places_of_services() -> None:
+    for place in service_places():
+        assert not place.has_field_stars
+        for source in place.sources:
+            assert not any(getattr(source, f"in_{archive}") for archive in RADIUS_ARCSEC)
+            assert any(getattr(source, f"in_{archive}") for archive in SERVICE_RADIUS_ARCSEC)

@@ -7,16 +7,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 import pytest
 from astropy.coordinates import EarthLocation, SkyCoord
 from astropy.time import Time
 from astropy.utils import iers
-from numpy.typing import NDArray
+from distances import distances_arcsec, vectors
 
 from lightloom.sky import gaia, neowise, panstarrs, unwise, ztf
 
 RADIUS_ARCSEC = {"ztf": 1.5, "unwise": 2.5, "gaia": 1.0, "panstarrs": 1.0, "neowise": 2.5}
+SERVICES = {
+    *("fermigbm", "hcv", "icecube", "k2", "kepler"),
+    *("nsc", "rubin", "saxgrbm", "tess", "xmm"),
+}
 
 #: State in ZTF and in unWISE.
 DESIGNED = {
@@ -71,25 +74,6 @@ DESIGNED_OTHERS = {
 
 
 @pytest.fixture(scope="module")
-def targets(small_sky: Path) -> pd.DataFrame:
-    awkward = pd.read_csv(small_sky / "awkward.csv")
-    sample = pd.read_csv(small_sky.with_name("sample.csv")).rename(columns={"name": "id"})
-    # Of the merged pair the second comes first in the order of cells.
-    return pd.concat([awkward, sample[sample["id"] != "first"]], ignore_index=True)
-
-
-@pytest.fixture(scope="module")
-def lightcurves(small_sky: Path) -> pd.DataFrame:
-    return pq.read_table(small_sky / "truth" / "lightcurves.parquet").to_pandas()
-
-
-@pytest.fixture(scope="module")
-def states(small_sky: Path) -> pd.DataFrame:
-    table = pq.read_table(small_sky / "truth" / "states.parquet").to_pandas()
-    return table.set_index(["objectid", "archive"])
-
-
-@pytest.fixture(scope="module")
 def epochs(small_sky: Path) -> pd.DataFrame:
     """Every epoch of the written ZTF catalogue."""
     objects = ds.dataset(small_sky / ztf.CATALOGUE / "dataset").to_table().to_pandas()
@@ -107,23 +91,12 @@ def detections(small_sky: Path) -> pd.DataFrame:
     return ds.parquet_dataset(root / "_metadata", partitioning="hive").to_table().to_pandas()
 
 
-def vectors(ra_deg: pd.Series, dec_deg: pd.Series) -> NDArray[np.float64]:
-    ra, dec = (np.radians(values.to_numpy(np.float64)) for values in (ra_deg, dec_deg))
-    return np.stack([np.cos(ra) * np.cos(dec), np.sin(ra) * np.cos(dec), np.sin(dec)], axis=1)
-
-
-def distances_arcsec(
-    target: pd.Series, vectors_of_rows: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    own = vectors(pd.Series([target["ra"]]), pd.Series([target["dec"]]))
-    chord = np.linalg.norm(vectors_of_rows - own, axis=1)
-    return np.degrees(2.0 * np.arcsin(chord / 2.0)) * 3600.0
-
-
 def test_every_target_has_a_state_per_archive(
     targets: pd.DataFrame, states: pd.DataFrame, lightcurves: pd.DataFrame
 ) -> None:
-    expected = {(name, archive) for name in targets["id"] for archive in RADIUS_ARCSEC}
+    expected = {
+        (name, archive) for name in targets["id"] for archive in {*RADIUS_ARCSEC, *SERVICES}
+    }
     assert set(states.index) == expected
     assert states.index.is_unique
     counted = lightcurves.groupby(["objectid", "archive"]).size()

@@ -14,7 +14,6 @@ from lightloom.sky.services import hcv, heasarc, light_curves, mast, nsc, rubin
 from lightloom.sky.services.light_curve_files import write_light_curve
 from lightloom.sky.services.light_curves import LightCurve
 from lightloom.sky.services.missions import MISSIONS
-from lightloom.sky.targets import Target
 from lightloom.sky.truth.matching import Catalogue, Footprint
 
 __all__ = ["write_services"]
@@ -22,9 +21,7 @@ __all__ = ["write_services"]
 _EVENTS = {"fermigbm": "fermigtrig", "icecube": "icecubepsc", "saxgrbm": "saxgrbmgrb"}
 
 
-def write_services(
-    output: Path, sources: pd.DataFrame, targets: Sequence[Target], seed: int
-) -> dict[str, Catalogue]:
+def write_services(output: Path, sources: pd.DataFrame, seed: int) -> dict[str, Catalogue]:
     """Write the tables and files of all services.
 
     Parameters
@@ -33,8 +30,6 @@ def write_services(
         The folder to write, with a folder for each server.
     sources : pandas.DataFrame
         As `lightloom.sky.sources.source_table` gives them.
-    targets : sequence of Target
-        All targets.
     seed : int
         Seed of the sky.
 
@@ -44,7 +39,7 @@ def write_services(
         What each archive holds, for `lightloom.sky.truth.compute_truth`.
     """
     return (
-        _write_heasarc(output / "heasarc", sources, targets, seed)
+        _write_heasarc(output / "heasarc", sources, seed)
         | {
             "hcv": _write_hcv(output / "hcv", sources, seed),
             "nsc": _write_nsc(output / "nsc", sources, seed),
@@ -60,11 +55,9 @@ def _write_tables(folder: Path, tables: Mapping[str, pa.Table]) -> None:
         pq.write_table(table, folder / f"{name}.parquet")
 
 
-def _write_heasarc(
-    folder: Path, sources: pd.DataFrame, targets: Sequence[Target], seed: int
-) -> dict[str, Catalogue]:
+def _write_heasarc(folder: Path, sources: pd.DataFrame, seed: int) -> dict[str, Catalogue]:
     detections = heasarc.observe_xmm(sources, seed)
-    events = heasarc.observe_events(targets, seed)
+    events = heasarc.observe_events(seed)
     _write_tables(folder, events | {"xmmssc": detections})
     catalogues = {archive: Catalogue([events[table]], np.nan) for archive, table in _EVENTS.items()}
     return catalogues | {"xmm": Catalogue([detections], SERVICE_RADIUS_ARCSEC["xmm"])}
@@ -87,7 +80,7 @@ def _write_rubin(folder: Path, sources: pd.DataFrame, seed: int) -> Catalogue:
     tables = rubin.observe(sources, seed)
     names = ("dp1.Object", "dp1.ForcedSource", "dp1.Visit")
     _write_tables(folder, dict(zip(names, tables, strict=True)))
-    (folder / "footprint.txt").write_text(rubin.FOOTPRINT_MOC + "\n", encoding="ascii")
+    (folder / "footprint.txt").write_text(rubin.FOOTPRINT_MOC, encoding="ascii")
     radius_arcsec = SERVICE_RADIUS_ARCSEC["rubin"]
     fields = [HealpixPixel(rubin.FIELD_ORDER, field) for field in rubin.FIELDS]
     return Catalogue(tables, radius_arcsec, Footprint(fields, radius_arcsec))
@@ -119,13 +112,14 @@ def _light_curve_tables(curves: Sequence[LightCurve]) -> tuple[pa.Table, pa.Tabl
                 "mission": curve.mission.name,
                 "author": curve.author,
                 "cadence_s": curve.cadence_s,
+                "true_cadence_s": curve.true_cadence_s,
                 "target_name": curve.target_name,
                 "sequence": curve.sequence,
                 "ra": curve.ra_deg,
                 "dec": curve.dec_deg,
                 "zero_jd_day": curve.zero_jd[0],
                 "zero_jd_fraction": curve.zero_jd[1],
-                "unit": "1" if curve.is_normalised else "electron/s",
+                "unit": "relative" if curve.unit is None else "electron/s",
             }
             for number, curve in enumerate(curves)
         ]
@@ -139,17 +133,16 @@ def _cadences(number: int, curve: LightCurve) -> pa.Table:
     """Return the cadences of a light curve under names that all pipelines share."""
     columns = curve.columns
     n_rows = len(columns["TIME"])
-    detrended = "KSPSAP_FLUX" if curve.is_normalised else "PDCSAP_FLUX"
-    values = {
-        "time": columns["TIME"],
-        "sap_flux": columns["SAP_FLUX"],
-        "sap_flux_err": columns.get("SAP_FLUX_ERR", np.full(n_rows, np.nan)),
-        "pdcsap_flux": columns[detrended],
-        "pdcsap_flux_err": columns[f"{detrended}_ERR"],
-    }
+    nothing = np.full(n_rows, np.nan)
+    values = {"time": columns["TIME"]}
+    for name, column in zip(("sap", "pdcsap"), curve.flux_columns, strict=True):
+        values[f"{name}_flux"] = columns[column]
+        values[f"{name}_flux_err"] = columns.get(f"{column}_ERR", nothing)
     doubles = {name: np.asarray(value, np.float64) for name, value in values.items()}
-    flags_column = "QUALITY" if curve.is_normalised else curve.mission.quality_column
     return pa.table(
-        {"product": np.full(n_rows, number), "flags": columns[flags_column].astype(np.int64)}
+        {
+            "product": np.full(n_rows, number),
+            "flags": columns[curve.quality_column].astype(np.int64),
+        }
         | doubles
     )

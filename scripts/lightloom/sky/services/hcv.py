@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from lightloom.sky.fields import described_field
 from lightloom.sky.geometry import healpix_cells, scatter
+from lightloom.sky.services.brightness import magnitudes
 from lightloom.sky.services.tables import to_table
-from lightloom.sky.sources import variation_mag
 from lightloom.sky.streams import random_stream
 
 SUMMARY = pa.schema(
@@ -54,8 +54,13 @@ DETAILS = pa.schema(
 #: Magnitude of a measurement without one.
 MISSING_MAG = 99.0
 
-# Filters: the optical band whose brightness and variation they share.
-_FILTERS = {"ACS_F606W": "r", "ACS_F814W": "i", "WFC3_F160W": "i", "WFPC2_F814W": "i"}
+# Filter: the band in which sources are like, and how much fainter. [mag]
+_COLOURS = {
+    "ACS_F606W": ("r", 0.0),
+    "ACS_F814W": ("i", 0.0),
+    "WFC3_F160W": ("i", 0.0),
+    "WFPC2_F814W": ("i", 0.0),
+}
 _FILTERS_OF_SOURCE = (1, 4)
 _EPOCHS = (5, 25)
 _SURVEY_MJD = (54_600.0, 57_900.0)
@@ -112,7 +117,7 @@ def _details(objects: pd.DataFrame, sources: pd.DataFrame, seed: int) -> pd.Data
     for number, match_id in zip(objects["source"], objects["MatchID"], strict=True):
         rng = random_stream(seed, "hcv epochs", sources["name"][number])
         n_filters = rng.integers(*_FILTERS_OF_SOURCE)
-        for name in rng.choice(list(_FILTERS), n_filters, replace=False):
+        for name in rng.choice(list(_COLOURS), n_filters, replace=False):
             mjd = np.round(np.sort(rng.uniform(*_SURVEY_MJD, rng.integers(*_EPOCHS))), 6)
             rows.append(
                 pd.DataFrame(
@@ -122,11 +127,7 @@ def _details(objects: pd.DataFrame, sources: pd.DataFrame, seed: int) -> pd.Data
     details = pd.concat(rows, ignore_index=True)
     rng = random_stream(seed, "hcv photometry")
     n_rows, source = len(details), details["source"].to_numpy()
-    like = details["Filter"].map(_FILTERS)
-    mag = sources[["r_mag", "i_mag"]].to_numpy()[source, like.map({"r": 0, "i": 1})]
-    mag = mag + variation_mag(
-        sources, source, like.to_numpy(np.str_), details["MJD"].to_numpy(), seed
-    )
+    mag = magnitudes(sources, source, details["Filter"], details["MJD"], _COLOURS, seed)
     error = rng.uniform(0.005, 0.03, n_rows)
     measured = mag + error * rng.normal(size=n_rows)
     is_missing = rng.random(n_rows) < _MISSING_SHARE

@@ -4,8 +4,6 @@ The tables have names and columns of those that HEASARC serves. Gamma-ray trigge
 some degrees, neutrinos to a fraction of one, X-ray detections to an arcsecond.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -14,10 +12,10 @@ from numpy.typing import NDArray
 
 from lightloom.sky.fields import described_field
 from lightloom.sky.geometry import healpix_cells, scatter, shift
+from lightloom.sky.service_places import EVENT_EDGE
 from lightloom.sky.services.tables import to_table
 from lightloom.sky.sources import AGN
 from lightloom.sky.streams import random_stream
-from lightloom.sky.targets import Target
 
 _RA = described_field("ra", pa.float64(), "right ascension", "deg", ucd="pos.eq.ra;meta.main")
 _DEC = described_field("dec", pa.float64(), "declination", "deg", ucd="pos.eq.dec;meta.main")
@@ -94,17 +92,15 @@ _TRIGGER_TYPES = {
 # Distance of the edge of a designed event's error circle from its target. [arcsec]
 _MARGIN_ARCSEC = 0.36
 _DETECTIONS = (2, 8)
-_OBSERVATION_DIGITS, _SOURCE_DIGITS = 10_000, 200_000_000_000_000
+_DETECTIONS_PER_OBSERVATION, _FIRST_SRCID = 10_000, 200_000_000_000_000
 _X_RAY_MAG = 17.0
 
 
-def observe_events(targets: Sequence[Target], seed: int) -> dict[str, pa.Table]:
+def observe_events(seed: int) -> dict[str, pa.Table]:
     """Return the tables of events.
 
     Parameters
     ----------
-    targets : sequence of Target
-        All targets; those meant for events have some of their own.
     seed : int
         Seed of the sky.
 
@@ -114,17 +110,17 @@ def observe_events(targets: Sequence[Target], seed: int) -> dict[str, pa.Table]:
         ``fermigtrig``, ``saxgrbmgrb`` and ``icecubepsc``, in the schemas of this module.
     """
     rng = random_stream(seed, "fermigtrig")
-    events = _events(targets, _TRIGGERS, _FERMI_MJD, 4.0, rng)
+    events = _events(_TRIGGERS, _FERMI_MJD, 4.0, rng)
     fermigtrig = events.assign(
         trigger_name=_names("bn{:%y%m%d}{:03d}", events["time"]),
         trigger_type=rng.choice(list(_TRIGGER_TYPES), len(events), p=list(_TRIGGER_TYPES.values())),
         reliability=np.round(rng.uniform(0.5, 1.0, len(events)), 3),
     )
     rng = random_stream(seed, "saxgrbmgrb")
-    events = _events(targets, _BURSTS, _SAX_MJD, 7.0, rng)
+    events = _events(_BURSTS, _SAX_MJD, 7.0, rng)
     saxgrbmgrb = events.assign(name=_names("GRB {:%y%m%d}.{:03d}", events["time"]))
     rng = random_stream(seed, "icecubepsc")
-    events = _events(targets, _NEUTRINOS, _ICECUBE_MJD, 0.6, rng, least_deg=0.2, most_deg=2.0)
+    events = _events(_NEUTRINOS, _ICECUBE_MJD, 0.6, rng, least_deg=0.2, most_deg=2.0)
     icecubepsc = events.assign(event_energy=10.0 ** rng.uniform(2.0, 6.3, len(events)))
     return {
         "fermigtrig": to_table(fermigtrig.sort_values("time"), FERMIGTRIG),
@@ -134,7 +130,6 @@ def observe_events(targets: Sequence[Target], seed: int) -> dict[str, pa.Table]:
 
 
 def _events(
-    targets: Sequence[Target],
     n_events: int,
     span_mjd: tuple[float, float],
     median_deg: float,
@@ -143,16 +138,18 @@ def _events(
     least_deg: float = 0.5,
     most_deg: float = 25.0,
 ) -> pd.DataFrame:
-    """Return events all over the sky, and two whose circles pass close by each designed target."""
+    """Return events all over the sky, and two whose circles end beside the same target."""
     ra_deg = rng.uniform(0.0, 360.0, n_events)
     dec_deg = np.degrees(np.arcsin(rng.uniform(-1.0, 1.0, n_events)))
     radius_deg = np.clip(median_deg * np.exp(0.6 * rng.normal(size=n_events)), least_deg, most_deg)
-    edges = [target for target in targets if target.objectid == "awkward-event-edge"]
-    for target in edges:
-        for angle_deg, sign in ((70.0, 1.0), (250.0, -1.0)):
-            ra, dec = shift(target.ra_deg, target.dec_deg, angle_deg, 3600.0 * median_deg)
-            ra_deg, dec_deg = np.append(ra_deg, ra), np.append(dec_deg, dec)
-            radius_deg = np.append(radius_deg, median_deg + sign * _MARGIN_ARCSEC / 3600.0)
+    # The circle of the first contains the target, that of the second ends before it.
+    for angle_deg, sign in ((70.0, 1.0), (250.0, -1.0)):
+        ra, dec = shift(EVENT_EDGE.ra_deg, EVENT_EDGE.dec_deg, angle_deg, 3600.0 * median_deg)
+        ra_deg, dec_deg = np.append(ra_deg, ra), np.append(dec_deg, dec)
+        radius_deg = np.append(radius_deg, median_deg + sign * _MARGIN_ARCSEC / 3600.0)
+    # Circles that contain the poles, and so all right ascensions near them.
+    ra_deg[:2], dec_deg[:2] = 123.0, (89.5, -89.5)
+    radius_deg[:2] = np.maximum(radius_deg[:2], 0.7)
     return pd.DataFrame(
         {
             "ra": ra_deg,
@@ -207,8 +204,8 @@ def observe_xmm(sources: pd.DataFrame, seed: int) -> pa.Table:
     flux = np.where(rng.random(n_rows) < 0.02, np.nan, flux + error * rng.normal(size=n_rows))
     number = rows.groupby("observation").cumcount() + 1
     columns = {
-        "detid": rows["observation"] * _OBSERVATION_DIGITS + number,
-        "srcid": _SOURCE_DIGITS + rows["source"] * 1_000 + 1,
+        "detid": rows["observation"] * _DETECTIONS_PER_OBSERVATION + number,
+        "srcid": _FIRST_SRCID + rows["source"] * 1_000 + 1,
         "name": _position_names(sources)[rows["source"]],
         "ra": ra_deg,
         "dec": dec_deg,

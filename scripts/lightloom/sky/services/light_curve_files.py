@@ -11,8 +11,9 @@ from lightloom.sky.services.missions import TESS
 
 _FORMATS = {"float64": "D", "float32": "E", "int32": "J"}
 _DISPLAY = {"D": "D14.7", "E": "E14.7", "J": "I10"}
+# Origin and creator of the files of other pipelines than the missions' own.
+_FOREIGN = {"QLP": ("MIT/QLP", "QLP"), "TASOC": ("TASOC/Aarhus", "TASOC photometry")}
 _BIT_COLUMNS = ("QUALITY", "SAP_QUALITY")
-_MEASURED_UNIT = "e-/s"
 
 
 def write_light_curve(path: Path, curve: LightCurve) -> None:
@@ -59,9 +60,10 @@ def _primary(curve: LightCurve) -> fits.PrimaryHDU:
         "Kepler": "FluxExporter2PipelineModule",
         "K2": "FluxExporter2PipelineModule",
     }
-    is_qlp = curve.author == "QLP"
-    header["ORIGIN"] = "MIT/QLP" if is_qlp else "NASA/Ames"
-    header["CREATOR"] = "QLP" if is_qlp else f"305 {creators[curve.mission.name]}"
+    origin, creator = _FOREIGN.get(
+        curve.author, ("NASA/Ames", f"305 {creators[curve.mission.name]}")
+    )
+    header["ORIGIN"], header["CREATOR"] = origin, creator
     header["TIMVERSN"] = ("OGIP/93-003", "OGIP memo number for file format")
     header.extend(_identity(curve))
     header[curve.mission.sequence_key] = curve.sequence
@@ -88,7 +90,7 @@ def _light_curve(curve: LightCurve) -> fits.BinTableHDU:
     table.header.extend(_identity(curve))
     time_d = curve.columns["TIME"]
     start_d, stop_d = float(np.nanmin(time_d)), float(np.nanmax(time_d))
-    cadence_d = curve.cadence_s / 86400.0
+    cadence_d = curve.true_cadence_s / 86400.0
     for key, value, comment in (
         ("EXPOSURE", 0.792 * time_d.size * cadence_d, "[d] time on source"),
         ("TIMEREF", "SOLARSYSTEM", "barycentric correction applied to times"),
@@ -104,7 +106,7 @@ def _light_curve(curve: LightCurve) -> fits.BinTableHDU:
         ("TIMEPIXR", 0.5, "bin time beginning=0 middle=0.5 end=1"),
     ):
         table.header[key] = (value, comment)
-    if not curve.is_normalised:
+    if curve.author not in _FOREIGN:
         table.header["CROWDSAP"] = (
             round(0.75 + curve.target_id % 25 / 100.0, 4),
             "Ratio of target flux to total flux in op. ap.",
@@ -119,10 +121,11 @@ def _unit(column: str, curve: LightCurve) -> str | None:
         return f"BJD - {curve.zero_jd[0]}"
     if column == "TIMECORR":
         return "d"
-    if "CENTR" in column:
+    if "CENTR" in column or "POS" in column:
         return "pixel"
-    is_flux = "FLUX" in column or "BKG" in column
-    return _MEASURED_UNIT if is_flux and not curve.is_normalised else None
+    if "CORR" in column:
+        return "ppm"
+    return curve.unit if "FLUX" in column or "BKG" in column else None
 
 
 def _aperture(curve: LightCurve) -> fits.ImageHDU:

@@ -184,6 +184,9 @@ def _tess_names(curve: LightCurve) -> tuple[str, str, str]:
     if curve.author == "TESS-SPOC":
         obs_id = f"hlsp_tess-spoc_tess_phot_{number}-{sector}_tess_v1"
         path = f"hlsp/tess-spoc/{sector}/target/{folder}/{obs_id}_lc.fits"
+    elif curve.author == "TASOC":
+        obs_id = f"hlsp_tasoc_tess_ffi_tic{number[5:]}-{sector}-c{curve.cadence_s}_tess_v05"
+        path = f"hlsp/tasoc/{sector}/c{curve.cadence_s}/{folder}/{obs_id}_cbv-lc.fits"
     else:
         obs_id = f"hlsp_qlp_tess_ffi_{sector}-{number}_tess_v01"
         path = f"hlsp/qlp/{sector}/{folder}/{obs_id}_llc.fits"

@@ -56,6 +56,7 @@ class Mission:
 
 _SPOC, _FAST = ("SPOC", 120), ("SPOC", 20)
 _FFI, _QLP, _OLD_QLP = ("TESS-SPOC", 600), ("QLP", 600), ("QLP", 1800)
+_TASOC = ("TASOC", 1800)
 _LONG, _SHORT, _K2 = ("Kepler", 1800), ("Kepler", 60), ("K2", 1800)
 
 TESS = Mission(
@@ -67,7 +68,8 @@ TESS = Mission(
     zero_point_mag=20.44,
     first_mjd=58_324.8,
     interval_d=27.4,
-    last=60,
+    # From sector 56 on QLP has columns of other names.
+    last=55,
     first_id=100_000_003,
     id_step=7_919,
     id_prefix="TIC",
@@ -83,6 +85,7 @@ TESS = Mission(
         (_FFI, _QLP),
         (_SPOC, _FFI, _QLP),
         (_OLD_QLP,),
+        (_TASOC,),
     ),
 )
 KEPLER = Mission(

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from lightloom.sky.fields import described_field
 from lightloom.sky.geometry import healpix_cells, scatter, shift
+from lightloom.sky.services.brightness import magnitudes
 from lightloom.sky.services.tables import to_table
-from lightloom.sky.sources import variation_mag
 from lightloom.sky.streams import random_stream
 
 OBJECT = pa.schema(
@@ -57,8 +57,8 @@ MISSING_MAG = 99.99
 #: Its telescopes see little of the northern sky.
 DEC_MAX_DEG = 32.2
 
-# Colours beside the bands in which sources vary: band -> (band like it, difference from it).
-_BANDS = {
+# Band: the band in which sources are like, and how much fainter. [mag]
+_COLOURS = {
     "u": ("g", 0.9),
     "g": ("g", 0.0),
     "r": ("r", 0.0),
@@ -139,44 +139,35 @@ def _exposures(fields: NDArray[np.int64], seed: int) -> pd.DataFrame:
                 rows.append((field, band, mjd, _EXPOSURE_S[band]))
     exposures = pd.DataFrame(rows, columns=["field", "filter", "mjd", "exptime"])
     start = Time(exposures["mjd"].to_numpy(), format="mjd", scale="utc")
-    # Two exposures never start in the same second: a camera takes one after the other.
     exposures["exposure"] = [
         f"c4d_{second}_ooi_{band}_v1"
         for second, band in zip(start.strftime("%y%m%d_%H%M%S"), exposures["filter"], strict=True)
     ]
-    return exposures
+    # A camera takes one exposure at a time.
+    return exposures.drop_duplicates("exposure")
 
 
 def _measurements(
     objects: pd.DataFrame, exposures: pd.DataFrame, sources: pd.DataFrame, seed: int
 ) -> pd.DataFrame:
-    looks = objects.assign(object=np.arange(len(objects)), name=sources["name"]).merge(
+    looks = objects.assign(object=np.arange(len(objects)), parity=sources["nsc_parity"]).merge(
         exposures, on="field"
     )
     looks = looks[_is_measured(looks)].reset_index(drop=True)
     rng = random_stream(seed, "nsc photometry")
     n_rows, source = len(looks), looks["object"].to_numpy()
-    like = looks["filter"].map({band: name for band, (name, _) in _BANDS.items()})
-    mean_mag = sources[["g_mag", "r_mag", "i_mag"]].to_numpy()
-    true_mag = mean_mag[source, like.map({"g": 0, "r": 1, "i": 2}).to_numpy()]
-    true_mag = true_mag + looks["filter"].map({band: diff for band, (_, diff) in _BANDS.items()})
-    true_mag += variation_mag(
-        sources, source, like.to_numpy(np.str_), looks["mjd"].to_numpy(), seed
-    )
+    true_mag = magnitudes(sources, source, looks["filter"], looks["mjd"], _COLOURS, seed)
     sigma_mag = np.hypot(
         0.008, 0.1 * 10.0 ** (0.4 * (true_mag - looks["filter"].map(_LIMIT_MAG) + 1.0))
     )
     is_missing = rng.random(n_rows) < _MISSING_SHARE
     years = (looks["mjd"].to_numpy() - np.mean(_SURVEY_MJD)) / 365.25
-    moved_mas = (
-        np.hypot(looks["pmra"], looks["pmdec"]) * years,
-        np.degrees(np.arctan2(looks["pmra"], looks["pmdec"])),
-    )
+    pmra, pmdec = (looks[name].to_numpy() for name in ("pmra", "pmdec"))
     ra_deg, dec_deg = shift(
         looks["ra"].to_numpy(),
         looks["dec"].to_numpy(),
-        moved_mas[1].to_numpy(),
-        (moved_mas[0] / 1000.0).to_numpy(),
+        np.degrees(np.arctan2(pmra, pmdec)),
+        np.hypot(pmra, pmdec) / 1000.0 * years,
     )
     ra_deg, dec_deg = scatter(ra_deg, dec_deg, np.full(n_rows, 0.03), rng)
     number = looks.groupby(["exposure", "ccdnum"]).cumcount() + 1
@@ -195,9 +186,5 @@ def _measurements(
 
 def _is_measured(looks: pd.DataFrame) -> pd.Series:
     """Tell in which exposures of its field an object was measured."""
-    of_object = looks.groupby("object").cumcount()
-    # The two halves of a split object share no exposure.
-    is_odd = of_object % 2 == 1
-    name = looks["name"]
-    is_split = ((name == "nsc-split-near") & is_odd) | ((name == "nsc-split-far") & ~is_odd)
-    return ~is_split
+    parity = looks["parity"]
+    return (parity < 0) | (looks.groupby("object").cumcount() % 2 == parity)

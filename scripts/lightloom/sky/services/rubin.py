@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from lightloom.sky.fields import described_field
 from lightloom.sky.geometry import healpix_cells, scatter
+from lightloom.sky.services.brightness import magnitudes
 from lightloom.sky.services.tables import to_table
-from lightloom.sky.sources import variation_mag
 from lightloom.sky.streams import random_stream
 
 OBJECT = pa.schema(
@@ -65,9 +65,10 @@ FIELD_ORDER = 5
 #: The fields.
 FIELDS = (4407, 4448, 4449, 4450, 4454, 4522, 4697, 4912, 6499, 6757, 6759, 9783, 12198)
 #: The same as an ASCII MOC.
-FOOTPRINT_MOC = f"{FIELD_ORDER}/" + ",".join(map(str, FIELDS))
+FOOTPRINT_MOC = f"{FIELD_ORDER}/" + " ".join(map(str, FIELDS))
 
-_BANDS = {
+# Band: the band in which sources are like, and how much fainter. [mag]
+_COLOURS = {
     "u": ("g", 0.9),
     "g": ("g", 0.0),
     "r": ("r", 0.0),
@@ -110,14 +111,13 @@ def observe(sources: pd.DataFrame, seed: int) -> tuple[pa.Table, pa.Table, pa.Ta
         0.3 * sources["scatter_arcsec"].to_numpy(),
         rng,
     )
-    name = sources["name"]
     objects = pd.DataFrame(
         {
             "object": np.arange(len(sources)),
             "objectId": (healpix_cells(ra_deg, dec_deg, 12) << 22) + np.arange(len(sources)) + 1,
             "coord_ra": ra_deg,
             "coord_dec": dec_deg,
-            "detect_isPrimary": ~name.isin(["rubin-duplicate-near", "rubin-not-primary"]),
+            "detect_isPrimary": sources["rubin_is_primary"],
             "field": field[is_seen],
         }
     )
@@ -162,13 +162,7 @@ def _forced_sources(
     forced = objects.merge(visits, on="field").sort_values(["object", "visit"], ignore_index=True)
     rng = random_stream(seed, "rubin photometry")
     n_rows, source = len(forced), forced["object"].to_numpy()
-    like = forced["band"].map({band: name for band, (name, _) in _BANDS.items()})
-    mean_mag = sources[["g_mag", "r_mag", "i_mag"]].to_numpy()
-    mag = mean_mag[source, like.map({"g": 0, "r": 1, "i": 2}).to_numpy()]
-    mag = mag + forced["band"].map({band: diff for band, (_, diff) in _BANDS.items()})
-    mag += variation_mag(
-        sources, source, like.to_numpy(np.str_), forced["expMidptMJD"].to_numpy(), seed
-    )
+    mag = magnitudes(sources, source, forced["band"], forced["expMidptMJD"], _COLOURS, seed)
     flux = 10.0 ** (0.4 * (_ZERO_POINT_MAG - mag))
     error = np.hypot(forced["band"].map(_NOISE_NJY), 0.005 * flux) * rng.uniform(0.9, 1.2, n_rows)
     flags = {name: rng.random(n_rows) < _FLAG_SHARE for name in FLAGS}

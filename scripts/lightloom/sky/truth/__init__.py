@@ -4,7 +4,7 @@ Matches are found on the whole catalogues at once; times and fluxes are converte
 astropy and ERFA.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ STATES = pa.schema(
 )
 
 _ORDER = ["target", "archive", "band", "survey_object_id", "time_mjd"]
-_SEARCHES = parquet.SEARCHES | services.SEARCHES
+_SEARCHES: dict[str, Callable[..., Found]] = parquet.SEARCHES | services.SEARCHES
 
 
 def compute_truth(

@@ -1,5 +1,7 @@
 """What a search of each Parquet catalogue of the embedded sky must find."""
 
+from collections.abc import Callable
+
 import astropy.units as u
 import numpy as np
 import pandas as pd
@@ -265,7 +267,7 @@ def _neowise_rows(position: SkyCoord, matches: pd.DataFrame, band: int) -> pd.Da
 
 
 #: Searches by archive.
-SEARCHES = {
+SEARCHES: dict[str, Callable[..., Found]] = {
     "gaia": _find_gaia,
     "neowise": _find_neowise,
     "panstarrs": _find_panstarrs,

@@ -29,12 +29,12 @@ _NSC_MISSING_MAG, _HCV_MISSING_MAG = np.float32(99.99), 99.0
 _TESS_BAD_FLAGS = 1 + 2 + 4 + 8 + 16 + 32 + 128 + 512 + 16384
 _KEPLER_BAD_FLAGS = 1130799
 
-# Author and cadence [s], the better ones first.
-_CHOICES = {
-    "TESS": [("SPOC", 120), ("SPOC", 20), ("TESS-SPOC", 600), ("QLP", 600)],
-    "Kepler": [("Kepler", 1800), ("Kepler", 60)],
-    "K2": [("K2", 1800)],
-}
+# Authors, and cadences [s] where it matters, the better ones first.
+_CHOICES: list[tuple[str, float | None]] = [
+    *[("SPOC", 120.0), ("SPOC", 20.0), ("TESS-SPOC", None), ("QLP", None)],
+    *[("Kepler", 1800.0), ("Kepler", 60.0)],
+    *[("K2", 1800.0)],
+]
 
 
 def _find_nsc(
@@ -49,8 +49,8 @@ def _find_nsc(
         measurements.to_pandas(), left_on="id", right_on="objectid", validate="many_to_many"
     ).merge(exposures.to_pandas()[["exposure", "exptime"]], on="exposure", validate="many_to_one")
     is_missing = rows["mag_auto"] == _NSC_MISSING_MAG
-    mag = rows["mag_auto"].astype(np.float64).mask(is_missing).to_numpy()
-    error = rows["magerr_auto"].astype(np.float64).mask(is_missing).to_numpy()
+    mag = rows["mag_auto"].mask(is_missing).to_numpy(np.float64)
+    error = rows["magerr_auto"].mask(is_missing).to_numpy(np.float64)
     mjd = (rows["mjd"] + rows["exptime"] / 2.0 / _DAY_S).to_numpy()
     return Found(
         pd.DataFrame(
@@ -219,13 +219,12 @@ def _find_mission(
 ) -> Found:
     pairs = match(position, products["ra"].to_numpy(), products["dec"].to_numpy(), radius_arcsec)
     matches = matched_rows(pairs, products)
-    rank = {
-        (mission, *choice): number
-        for mission, choices in _CHOICES.items()
-        for number, choice in enumerate(choices)
-    }
-    keys = zip(matches["mission"], matches["author"], matches["cadence_s"], strict=True)
-    matches["rank"] = [rank.get(key, np.nan) for key in keys]
+    matches["rank"] = np.nan
+    for rank, (author, cadence_s) in enumerate(_CHOICES):
+        fits = matches["author"] == author
+        if cadence_s is not None:
+            fits &= matches["cadence_s"] == cadence_s
+        matches.loc[fits, "rank"] = rank
     chosen = matches.dropna(subset="rank").sort_values("rank")
     chosen = chosen.drop_duplicates(["target", "target_name", "sequence"])
     rows = chosen.merge(cadences.to_pandas(), on="product", validate="many_to_many")
@@ -268,7 +267,7 @@ def _mission_rows(rows: pd.DataFrame, column: str) -> pd.DataFrame:
             "survey_field": [
                 form.format(number) for form, number in zip(field, rows["sequence"], strict=True)
             ],
-            "exposure_s": rows["cadence_s"].astype(np.float64),
+            "exposure_s": rows["true_cadence_s"],
         }
     )
 
@@ -312,7 +311,7 @@ def _no_integers(n_rows: int) -> pd.arrays.IntegerArray:
 
 
 #: Searches by archive.
-SEARCHES = {
+SEARCHES: dict[str, Callable[..., Found]] = {
     "fermigbm": _find_events("GBM", "trigger_name"),
     "hcv": _find_hcv,
     "icecube": _find_events("IceCube", None),

@@ -1,0 +1,139 @@
+"""Searches of the MAST portal: observations by position or name, and their products.
+
+One address answers all of them to a JSON object in a form field
+(https://mast.stsci.edu/api/v0/); astroquery.mast asks the same way. An answer comes in pages, and
+it says how many rows belong to it.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from requests import Session
+
+from lightloom.errors import (
+    ArchiveError,
+    ArchiveSchemaError,
+    TransientArchiveError,
+    TruncatedAnswerError,
+)
+from lightloom.services.cones import Cone
+from lightloom.services.json_replies import json_reply
+
+Row = dict[str, Any]
+
+#: Columns that are used, by service.
+_OBSERVATION_COLUMNS = (
+    "obsid", "target_name", "s_ra", "s_dec", "provenance_name", "t_exptime", "sequence_number",
+)  # fmt: skip
+_PRODUCT_COLUMNS = ("obsID", "dataURI", "productFilename", "description", "size")
+
+
+class MastPortal:
+    """The portal's services.
+
+    Parameters
+    ----------
+    session : requests.Session
+        Makes the requests, with all their limits.
+    endpoint : str
+        Root of the service, such as ``https://mast.stsci.edu``.
+    page_rows : int
+        Rows to ask for at a time.
+    poll_s, timeout_s : float
+        Time between two looks at a search that is still running, and for all of them [s].
+    """
+
+    def __init__(
+        self, session: Session, endpoint: str, *, page_rows: int, poll_s: float, timeout_s: float
+    ) -> None:
+        self._session = session
+        self._url = f"{endpoint.rstrip('/')}/api/v0/invoke"
+        self._page_rows = page_rows
+        self._poll_s = poll_s
+        self._timeout_s = timeout_s
+
+    def observations_in(self, cone: Cone, criteria: Mapping[str, Sequence[str]]) -> list[Row]:
+        """Return the observations in a cone.
+
+        Parameters
+        ----------
+        cone : Cone
+        criteria : mapping of str to sequence of str
+            Values that a column may have.
+        """
+        position = f"{cone.ra_deg!r}, {cone.dec_deg!r}, {cone.radius_deg!r}"
+        params = {"columns": "*", "filters": _filters(criteria), "position": position}
+        return self._rows("Mast.Caom.Filtered.Position", params, _OBSERVATION_COLUMNS)
+
+    def observations_of(
+        self, target_names: Iterable[str], criteria: Mapping[str, Sequence[str]]
+    ) -> list[Row]:
+        """Return the observations of targets that the archive knows by these names."""
+        filters = _filters({**criteria, "target_name": sorted(target_names)})
+        params = {"columns": "*", "filters": filters}
+        return self._rows("Mast.Caom.Filtered", params, _OBSERVATION_COLUMNS)
+
+    def products_of(self, obsids: Iterable[str]) -> list[Row]:
+        """Return the files of observations, by their ``obsid``."""
+        params = {"obsid": ",".join(sorted(obsids))}
+        return self._rows("Mast.Caom.Products", params, _PRODUCT_COLUMNS)
+
+    def _rows(self, service: str, params: Mapping[str, Any], columns: Sequence[str]) -> list[Row]:
+        rows: list[Row] = []
+        page, pages = 0, 1
+        while page < pages:
+            page += 1
+            reply = self._completed(
+                {
+                    "service": service,
+                    "params": params,
+                    "format": "json",
+                    "pagesize": self._page_rows,
+                    "page": page,
+                }
+            )
+            _check_columns(service, reply, columns)
+            rows += reply["data"]
+            paging = reply["paging"]
+            pages = paging["pagesFiltered"]
+        if len(rows) != paging["rowsFiltered"]:
+            raise TruncatedAnswerError(
+                f"{service}: found {len(rows)} rows on {pages} pages,"
+                f" expected {paging['rowsFiltered']} by the answer's own count"
+            )
+        return rows
+
+    def _completed(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask until the search has run."""
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            response = self._session.post(self._url, data={"request": json.dumps(request)})
+            reply = json_reply(response, ("status",))
+            if reply["status"] == "COMPLETE":
+                return reply
+            if reply["status"] != "EXECUTING":
+                raise ArchiveError(
+                    f"{request['service']}: the search ended with {reply['status']!r}:"
+                    f" {reply.get('msg')}"
+                )
+            if time.monotonic() > deadline:
+                raise TransientArchiveError(
+                    f"{request['service']}: still running after {self._timeout_s} s"
+                )
+            time.sleep(self._poll_s)
+
+
+def _filters(criteria: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    return [{"paramName": name, "values": list(values)} for name, values in criteria.items()]
+
+
+def _check_columns(service: str, reply: Mapping[str, Any], columns: Sequence[str]) -> None:
+    for key in ("fields", "data", "paging"):
+        if key not in reply:
+            raise ArchiveSchemaError(f"{service}: the answer has no {key!r}, found {sorted(reply)}")
+    found = [field["name"] for field in reply["fields"]]
+    missing = [name for name in columns if name not in found]
+    if missing:
+        raise ArchiveSchemaError(f"{service}: columns {missing} are missing, found {found}")

@@ -1,0 +1,164 @@
+"""A DaCHS server on this machine that serves tables of the embedded sky.
+
+DaCHS runs as root from the system's own folders, so there can be one at a time. It is installed by
+.ci/install-services; without it, or without root, what needs it is skipped.
+"""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+import requests
+
+PORT = 18080
+URL = f"http://127.0.0.1:{PORT}/tap"
+
+_CONFIGURATION = Path("/etc/gavo.rc")
+_INPUTS = Path("/var/gavo/inputs")
+_LIMITS = """[general]
+maintainerAddress: invalid@example.com
+[web]
+serverURL: http://127.0.0.1:{port}
+bindAddress: 127.0.0.1
+serverPort: {port}
+maxUploadSize: 2000000000
+maxSyncUploadSize: 2000000000
+[async]
+defaultExecTimeSync: 600
+defaultMAXREC: {maxrec}
+"""
+_TYPES = {
+    pa.float64(): "double precision",
+    pa.float32(): "real",
+    pa.int64(): "bigint",
+    pa.int32(): "integer",
+    pa.int16(): "smallint",
+    pa.bool_(): "boolean",
+    pa.string(): "text",
+}
+
+
+def missing() -> str:
+    """Say what is missing to run DaCHS here; empty if nothing is."""
+    if shutil.which("dachs") is None:
+        return "DaCHS is not installed (.ci/install-services installs it)"
+    return "" if os.geteuid() == 0 else "DaCHS is started as root only"
+
+
+@contextmanager
+def serve(tables: dict[str, dict[str, Path]], maxrec: int = 5_000_000) -> Iterator[str]:
+    """Import tables, serve them, and yield the URL of the TAP service.
+
+    Parameters
+    ----------
+    tables : dict of str to dict of str to Path
+        Parquet files by schema and table; the metadata of their fields has ``unit``, ``ucd`` and
+        ``description``.
+    maxrec : int, optional
+        Rows of a reply, unless the client asks for another number.
+    """
+    if "online" not in _run("pg_lsclusters", "--no-header"):
+        _run("pg_ctlcluster", "15", "main", "start")
+    _wait_until(lambda: subprocess.call(["pg_isready", "-q"]) == 0)
+    before = _CONFIGURATION.read_text() if _CONFIGURATION.exists() else None
+    _CONFIGURATION.write_text(_LIMITS.format(port=PORT, maxrec=maxrec))
+    try:
+        for schema, of_schema in tables.items():
+            _import(schema, of_schema)
+        _run("dachs", "serve", "start")
+        _wait_until(_answers)
+        yield URL
+    finally:
+        subprocess.call(["dachs", "serve", "stop"])
+        if before is None:
+            _CONFIGURATION.unlink()
+        else:
+            _CONFIGURATION.write_text(before)
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr}")
+    return done.stdout
+
+
+def _wait_until(is_ready) -> None:
+    deadline = time.monotonic() + 60
+    while not is_ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError("a service did not start within 60 s")
+        time.sleep(0.2)
+
+
+def _answers() -> bool:
+    try:
+        return requests.get(f"{URL}/capabilities", timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def _import(schema: str, tables: dict[str, Path]) -> None:
+    folder = _INPUTS / schema
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "data").mkdir(parents=True)
+    described = []
+    for name, path in tables.items():
+        table = pq.read_table(path)
+        pyarrow.csv.write_csv(_with_nulls(table), folder / "data" / f"{name}.csv")
+        described.append(_described(name, table.schema))
+    (folder / "q.rd").write_text(
+        f'<resource schema="{schema}">\n'
+        f'<meta name="title">{schema}</meta>\n<meta name="description">Tables for tests</meta>\n'
+        '<meta name="creationDate">2026-01-01T00:00:00Z</meta>\n'
+        '<meta name="subject">surveys</meta>\n'
+        f"{''.join(described)}</resource>\n"
+    )
+    _run("dachs", "imp", f"{schema}/q")
+
+
+def _with_nulls(table: pa.Table) -> pa.Table:
+    """Return the table with null in place of NaN, which CSV does not know."""
+    for position, field in enumerate(table.schema):
+        if pa.types.is_floating(field.type):
+            column = table.column(position)
+            known = pc.if_else(pc.is_nan(column), pa.scalar(None, field.type), column)
+            table = table.set_column(position, field, known)
+    return table
+
+
+def _described(name: str, schema: pa.Schema) -> str:
+    """Return the table and its import, in the language of DaCHS."""
+    columns = "".join(_column(field) for field in schema)
+    positions = {"ra", "dec", "coord_ra", "coord_dec"} & set(schema.names)
+    index = (
+        f"<index columns={quoteattr(','.join(sorted(positions, reverse=True)))}/>"
+        if positions
+        else ""
+    )
+    return (
+        f'<table id="{name}" onDisk="True" adql="True">{index}{columns}</table>\n'
+        f'<data id="import_{name}"><sources pattern="data/{name}.csv"/><csvGrammar/>'
+        f'<make table="{name}"><rowmaker idmaps="*"/></make></data>\n'
+    )
+
+
+def _column(field: pa.Field) -> str:
+    metadata = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
+    described = " ".join(
+        f"{key}={quoteattr(escape(metadata[key]))}"
+        for key in ("unit", "ucd", "description")
+        if metadata.get(key)
+    )
+    # A column of integers has to say what stands for null.
+    null = '<values nullLiteral="-2147483648"/>' if pa.types.is_integer(field.type) else ""
+    return f'<column name="{field.name}" type="{_TYPES[field.type]}" {described}>{null}</column>\n'

@@ -1,0 +1,1 @@
+"""Archives that are no part of the project, as a user may add them."""

@@ -1,0 +1,20 @@
+"""A fetch in a process of its own, to be killed: its arguments as JSON."""
+
+import json
+import sys
+from pathlib import Path
+
+from lightloom.config import ArchiveSpec, DaskConfig
+from lightloom.fetch import fetch_shard
+
+if __name__ == "__main__":
+    arguments = json.loads(sys.argv[1])
+    fetch_shard(
+        **{name: Path(path) for name, path in arguments["paths"].items()},
+        spec=ArchiveSpec.from_dict(arguments["spec"]),
+        key=arguments["key"],
+        dask_config=DaskConfig("auto"),
+        threads=1,
+        mem_mb=1000,
+        allow_partial=False,
+    )

@@ -1,0 +1,147 @@
+"""Jobs of a TAP service: gone on with after a kill, asked anew if they are gone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_archives import shard_of
+from small_services import ask, positions, rows_of, service_spec, write_tables
+
+from laboratory import Laboratory
+from lightloom.archives import get_archive
+from lightloom.config import ArchiveSpec
+from lightloom.errors import BadRequestError, TransientArchiveError
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+    with Laboratory(write_tables(tmp_path_factory.mktemp("sky"))) as laboratory:
+        yield laboratory
+
+
+@pytest.fixture
+def laboratory(running: Laboratory) -> Laboratory:
+    running.faults([])
+    running.clear_log()
+    return running
+
+
+@pytest.fixture
+def spec(laboratory: Laboratory) -> ArchiveSpec:
+    """Every question is a job."""
+    return service_spec(laboratory, "nsc", limits={"sync_targets": 0})
+
+
+def _submissions(laboratory: Laboratory) -> list[str]:
+    return [
+        record["path"]
+        for record in laboratory.log("nsc")
+        if record["method"] == "POST" and record["path"].endswith("/async")
+    ]
+
+
+def _records(state: Path) -> list[Path]:
+    return sorted((state / "jobs").glob("*.json"))
+
+
+def _kill_while_a_job_runs(spec: ArchiveSpec, state: Path) -> None:
+    """Ask in a process, and kill it as soon as it waits for its first job."""
+    entry = state / "entry.json"
+    entry.write_text(json.dumps(spec.as_dict()))
+    folders = [HERE.parents[1], HERE.parents[2] / "scripts", HERE.parent / "archives"]
+    path = os.pathsep.join([*map(str, folders), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, HERE / "job_process.py", entry, state],
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    try:
+        end_s = time.monotonic() + 60
+        while not _records(state):
+            assert process.poll() is None
+            assert time.monotonic() < end_s
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def test_job_of_a_killed_process_is_gone_on_with(
+    laboratory: Laboratory, spec: ArchiveSpec, tmp_path: Path
+) -> None:
+    _, plain = ask(spec, tmp_path / "plain", *positions())
+    laboratory.clear_log()
+    laboratory.faults([{"action": "job_seconds", "seconds": 1.0, "first": 1}])
+    _kill_while_a_job_runs(spec, tmp_path)
+    assert len(_submissions(laboratory)) == 1
+    laboratory.faults([])
+    _, answers = ask(spec, tmp_path, *positions())
+    # The job for the objects; the one for the targets is the one of the killed process.
+    assert len(_submissions(laboratory)) == 2
+    pd.testing.assert_frame_equal(rows_of(answers), rows_of(plain))
+    assert not _records(tmp_path)
+
+
+def test_failure_while_waiting_leaves_the_job_for_the_next_attempt(
+    laboratory: Laboratory, tmp_path: Path
+) -> None:
+    limits = {"sync_targets": 0, "targets_per_query": 3}
+    spec = service_spec(laboratory, "nsc", limits=limits)
+    ra_deg, dec_deg = positions()
+    _, plain = ask(spec, tmp_path / "plain", ra_deg[3:], dec_deg[3:])
+    laboratory.clear_log()
+    # The job is looked at when it is made, when it is started, and then to see whether it is done.
+    laboratory.faults([{"action": "status", "path": r"/async/\w+$", "method": "GET", "nth": 3}])
+    archive, shard = get_archive(spec, tmp_path), shard_of(ra_deg, dec_deg)
+    second = archive.plan(shard).requests[1]
+    with pytest.raises(TransientArchiveError, match="503"):
+        archive.answer(shard, second)
+    # A later attempt asks for what failed alone, and numbers it otherwise.
+    _, answers = ask(spec, tmp_path, ra_deg[3:], dec_deg[3:])
+    assert len(_submissions(laboratory)) == 2
+    pd.testing.assert_frame_equal(rows_of(answers), rows_of(plain))
+
+
+def test_job_that_the_service_has_forgotten_is_asked_anew(
+    laboratory: Laboratory, spec: ArchiveSpec, tmp_path: Path
+) -> None:
+    _, plain = ask(spec, tmp_path / "plain", *positions())
+    laboratory.faults([{"action": "job_seconds", "seconds": 1.0, "first": 1}])
+    _kill_while_a_job_runs(spec, tmp_path)
+    (record,) = _records(tmp_path)
+    url = json.loads(record.read_text())["url"]
+    record.write_text(json.dumps({"url": url[:-4] + "beef"}))
+    laboratory.faults([])
+    laboratory.clear_log()
+    _, answers = ask(spec, tmp_path, *positions())
+    assert len(_submissions(laboratory)) == 2
+    pd.testing.assert_frame_equal(rows_of(answers), rows_of(plain))
+
+
+def test_ended_jobs_are_deleted_on_the_server(
+    laboratory: Laboratory, spec: ArchiveSpec, tmp_path: Path
+) -> None:
+    ask(spec, tmp_path, *positions())
+    created = len(_submissions(laboratory))
+    deleted = [record for record in laboratory.log("nsc") if record["method"] == "DELETE"]
+    assert created == len(deleted) == 2
+
+
+def test_error_of_a_job_is_the_error_of_the_question(
+    laboratory: Laboratory, tmp_path: Path
+) -> None:
+    spec = service_spec(
+        laboratory, "nsc", limits={"sync_targets": 0}, options={"where": "obj.nothing = 1"}
+    )
+    with pytest.raises(BadRequestError, match="nothing"):
+        ask(spec, tmp_path, *positions())
+    # It is not gone on with: the next attempt asks anew.
+    assert not _records(tmp_path)
