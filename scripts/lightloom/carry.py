@@ -22,10 +22,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lightloom.plan import part_paths, unfinished_path
+from lightloom.plan import part_paths
 from lightloom.schema import FINAL_STATES, SHARD, TARGET_ROWS
 from lightloom.sharding import overlap
-from lightloom.storage import sha256_file
+from lightloom.storage import sha256_file, write_json
 
 #: Columns of a shard that decide what is asked about a target.
 _ASKED = [name for name in SHARD.names if name not in ("objectid", "_healpix_29")]
@@ -103,13 +103,34 @@ def keep_earlier(results: Path, shard: str, content_hash: str | None = None) -> 
         _link(status, _earlier(part, ".json"))
 
 
+def keep_partial(part: Path, rows: Path, status: Mapping[str, Any]) -> None:
+    """Keep a part of which some targets failed, in place of the earlier one that went into it.
+
+    Should the sample change before the part is whole, what is finished goes over nevertheless.
+
+    Parameters
+    ----------
+    part : pathlib.Path
+        Where the part would be if it were whole.
+    rows : pathlib.Path
+        Its rows; the file stays.
+    status : mapping
+        Its status.
+    """
+    _earlier(part, ".json").unlink(missing_ok=True)
+    _link(rows, _earlier(part, ".parquet"))
+    write_json(_earlier(part, ".json"), status)
+
+
 def forget_earlier(part: Path) -> None:
-    """Remove what `keep_earlier` has kept of a part: its successor is whole."""
+    """Remove what was kept of earlier parts: their successor is whole."""
     _earlier(part, ".json").unlink(missing_ok=True)
     _earlier(part, ".parquet").unlink(missing_ok=True)
 
 
-def carry(shard: pa.Table, part: Path, key: Mapping[str, str]) -> Carried:
+def carry(
+    shard: pa.Table, part: Path, key: Mapping[str, str], wanted: NDArray[np.bool_]
+) -> Carried:
     """Find the targets of a shard that earlier parts have finished.
 
     Parameters
@@ -121,12 +142,15 @@ def carry(shard: pa.Table, part: Path, key: Mapping[str, str]) -> Carried:
         are used if their settings and their code are the same and their bytes as they were.
     key : mapping
         What the part depends on.
+    wanted : ndarray of bool, shape (n_targets,)
+        Targets to look for.
 
     Returns
     -------
     Carried
     """
-    wanted = {text: row for row, text in enumerate(target_hashes(shard))}
+    hashes = target_hashes(shard)
+    rows_by_hash = {hashes[row]: row for row in np.flatnonzero(wanted).tolist()}
     objectids = shard["objectid"].combine_chunks()
     found: dict[int, dict[str, Any]] = {}
     streams = []
@@ -134,7 +158,7 @@ def carry(shard: pa.Table, part: Path, key: Mapping[str, str]) -> Carried:
         status = _usable_status(rows, status_path, key)
         taken = {}
         for place, text in enumerate(status.get("target_hash", ())):
-            target = wanted.get(text)
+            target = rows_by_hash.get(text)
             is_final = status["state"][place] in FINAL_STATES
             if target is not None and target not in found and is_final:
                 taken[target] = {name: status[name][place] for name in _OUTCOME}
@@ -184,7 +208,6 @@ def _candidates(part: Path) -> Iterator[tuple[Path, Path]]:
     shards = [name for name in names if name and overlap(name, part.stem)]
     for shard in sorted(shards, key=lambda name: (name != part.stem, name)):
         place = part.with_name(f"{shard}.parquet")
-        yield unfinished_path(place, ".parquet"), unfinished_path(place, ".json")
         yield _earlier(place, ".parquet"), _earlier(place, ".json")
         # The shard's own part is asked for anew.
         if shard != part.stem:

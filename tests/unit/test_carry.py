@@ -9,9 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from lightloom.carry import Carried, carry, forget_earlier, keep_earlier, target_hashes
+from lightloom.carry import (
+    Carried,
+    carry,
+    forget_earlier,
+    keep_earlier,
+    keep_partial,
+    target_hashes,
+)
 from lightloom.merge import Part
-from lightloom.plan import unfinished_path
 from lightloom.schema import TARGET_ROWS
 from lightloom.sharding import leaf_name
 from small_run import KEY, SmallRun, lightcurve_row
@@ -43,6 +49,10 @@ def _finish(
     return part, table
 
 
+def _carry(shard: pa.Table, part: Path, key: Mapping[str, str] = KEY) -> Carried:
+    return carry(shard, part, key, np.ones(shard.num_rows, bool))
+
+
 def _names(shard: pa.Table, carried: Carried) -> list[str]:
     return shard["objectid"].take(pa.array(carried.targets)).to_pylist()
 
@@ -59,7 +69,7 @@ def test_unchanged_targets_of_a_changed_shard(small_run: SmallRun) -> None:
     _move_aside(part)
     small_run.add_shard("allsky", {**PLACES, "A": (44.0, 1.001), "D": (45.0, 2.1)})
     shard = small_run.shards["allsky"]
-    carried = carry(shard, part.path, {**KEY, "shard_hash": "other"})
+    carried = _carry(shard, part.path, {**KEY, "shard_hash": "other"})
     assert sorted(_names(shard, carried)) == ["B", "C"]
     outcomes = dict(zip(_names(shard, carried), carried.outcome["state"], strict=True))
     assert outcomes == {"B": "data", "C": "searched_empty"}
@@ -70,7 +80,7 @@ def test_unchanged_targets_of_a_changed_shard(small_run: SmallRun) -> None:
     assert rows["time_mjd"].to_pylist() == [58000.0, 58001.0]
     forget_earlier(part.path)
     assert not list(part.path.parent.glob(".*"))
-    assert len(carry(shard, part.path, KEY).targets) == 0
+    assert len(_carry(shard, part.path, KEY).targets) == 0
 
 
 def test_targets_of_split_and_joined_shards(small_run: SmallRun) -> None:
@@ -79,14 +89,14 @@ def test_targets_of_split_and_joined_shards(small_run: SmallRun) -> None:
     for order in (0, 3):
         leaf = leaf_name(order, cells["C"] >> 2 * (29 - order))
         small_run.add_shard(leaf, {"C": PLACES["C"]})
-        carried = carry(small_run.shards[leaf], part.path.with_name(f"{leaf}.parquet"), KEY)
+        carried = _carry(small_run.shards[leaf], part.path.with_name(f"{leaf}.parquet"), KEY)
         assert carried.targets.tolist() == [0]
         assert carried.outcome["match_arcsec"] == [None]
     part.path.unlink()
     # Now the parts of two leaves make up that of a larger one.
     for name in "AB":
         _finish(small_run, leaf_name(6, cells[name] >> 2 * (29 - 6)), name)
-    carried = carry(table, part.path, KEY)
+    carried = _carry(table, part.path, KEY)
     assert _names(table, carried) == [name for name in table["objectid"].to_pylist() if name != "C"]
     targets = [pa.concat_tables(stream)["target"].to_pylist() for stream in carried.streams]
     assert sorted(targets) == [[t, t] for t in carried.targets]
@@ -96,25 +106,27 @@ def test_parts_of_other_places_settings_and_code_are_not_used(small_run: SmallRu
     part, table = _finish(small_run, "allsky", "ABC")
     _move_aside(part)
     for change in ({"settings_hash": "x"}, {"code_hash": "x"}):
-        assert len(carry(table, part.path, {**KEY, **change}).targets) == 0
-    assert len(carry(table, part.path, KEY).targets) == 3
+        assert len(_carry(table, part.path, {**KEY, **change}).targets) == 0
+    assert len(_carry(table, part.path, KEY).targets) == 3
     elsewhere = small_run.results / "parts" / "ztf" / f"{leaf_name(0, 11)}.parquet"
     other, _ = _finish(small_run, leaf_name(0, 3), "A")
     forget_earlier(part.path)
-    assert len(carry(table, elsewhere, KEY).targets) == 0
-    assert len(carry(table, other.path, KEY).targets) == 0
+    assert len(_carry(table, elsewhere, KEY).targets) == 0
+    assert len(_carry(table, other.path, KEY).targets) == 0
 
 
 @pytest.mark.parametrize("state", ["failed", "truncated"])
 def test_unfinished_targets_are_not_carried(small_run: SmallRun, state: str) -> None:
     part, table = _finish(small_run, "allsky", "ABC", {"B": state})
-    part.path.rename(unfinished_path(part.path, ".parquet"))
-    part.status_path.rename(unfinished_path(part.path, ".json"))
-    carried = carry(table, part.path, KEY)
+    status = json.loads(part.status_path.read_text())
+    keep_partial(part.path, part.path, status)
+    carried = _carry(table, part.path, KEY)
     assert sorted(_names(table, carried)) == ["A", "C"]
     (stream,) = carried.streams
     rows = pa.concat_tables(stream)
     assert set(table["objectid"].take(rows["target"]).to_pylist()) == {"A"}
+    # What is known already is not looked for.
+    assert len(carry(table, part.path, KEY, np.zeros(3, bool)).targets) == 0
 
 
 def test_damaged_parts_are_not_used(small_run: SmallRun) -> None:
@@ -123,14 +135,14 @@ def test_damaged_parts_are_not_used(small_run: SmallRun) -> None:
     rows = part.path.with_name(".allsky.earlier.parquet")
     content = rows.read_bytes()
     rows.write_bytes(content[:-1])
-    assert len(carry(table, part.path, KEY).targets) == 0
+    assert len(_carry(table, part.path, KEY).targets) == 0
     rows.write_bytes(content)
-    assert len(carry(table, part.path, KEY).targets) == 3
+    assert len(_carry(table, part.path, KEY).targets) == 3
     status = part.path.with_name(".allsky.earlier.json")
     status.write_text(status.read_text()[:-10])
-    assert len(carry(table, part.path, KEY).targets) == 0
+    assert len(_carry(table, part.path, KEY).targets) == 0
     status.unlink()
-    assert len(carry(table, part.path, KEY).targets) == 0
+    assert len(_carry(table, part.path, KEY).targets) == 0
 
 
 def test_keeping_changes_nothing_and_can_be_repeated(small_run: SmallRun) -> None:
