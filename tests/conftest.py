@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lightloom.sky import DEFAULT_SEED, build_sky
 from project import REPOSITORY, SAMPLE, Project
@@ -24,7 +25,8 @@ def sky(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def configuration(sky: Path) -> dict:
     """What a test run changes in the default configuration."""
-    others = {name: {"enabled": False} for name in ("gaia", "panstarrs", "neowise")}
+    default = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
+    others = {name: {"enabled": False} for name in default["archives"].keys() - {"ztf", "unwise"}}
     return {
         "archives": {
             "ztf": {"endpoint": str(sky / "ztf_dr24_lc-hats"), "limits": {"retries": 0}},
