@@ -1,11 +1,12 @@
 """The embedded sky and a finished run, made once and copied by each test."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from laboratory import Laboratory
 from lightloom.sky import DEFAULT_SEED, build_sky
 from project import REPOSITORY, SAMPLE, Project
 
@@ -23,10 +24,17 @@ def sky(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def laboratory(sky: Path) -> Iterator[Laboratory]:
+    """Servers of the embedded sky; a test that gives them faults takes these away again."""
+    with Laboratory(sky) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def configuration(sky: Path) -> dict:
     """What a test run changes in the default configuration."""
-    default = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
-    others = {name: {"enabled": False} for name in default["archives"].keys() - {"ztf", "unwise"}}
+    enabled = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())["archives"]
+    others = {name: {"enabled": False} for name in enabled if name not in ("ztf", "unwise")}
     return {
         "archives": {
             "ztf": {"endpoint": str(sky / "ztf_dr24_lc-hats"), "limits": {"retries": 0}},

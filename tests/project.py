@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[1]
 #: The sample of the main job, in the repository and in a project.
 SAMPLE = Path("config/samples/yang2018.csv")
 
-_COPIED = ("Snakefile", "rules", "scripts", "config", "envs", "profiles")
+_COPIED = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "tests/laboratory")
 _MADE = ("results", ".snakemake")
 _JOB_COUNT = re.compile(r"^(?P<rule>[a-z]\w+) +(?P<count>\d+)$", re.MULTILINE)
 

@@ -322,6 +322,7 @@ def _search_archive(
         except ArchiveError as error:
             search.outcome.fail(asked, error)
             return
+    search.reads += plan.reads
     outside = np.concatenate([pending[~inside], asked[plan.outside_footprint]])
     search.attempt.begin(asked, plan.requests, outside)
     _log.info("%d targets, %d requests", len(asked), len(plan.requests))

@@ -26,7 +26,7 @@ from lightloom.units import ab_mag_to_mjy, flux_factor
 from project import REPOSITORY
 
 REAL = REPOSITORY.parent / "shared" / "real"
-ENTRIES = REPOSITORY / "config" / "entries_mast.yaml"
+CATALOGUE = yaml.safe_load((REPOSITORY / "config" / "archives.yaml").read_text())["catalogue"]
 KEPLER = REAL / "kepler_tess" / "kplr011442793-2010009091648_llc.fits"
 TESS = REAL / "kepler_tess" / "hlsp_tess-data-alerts_tess_phot_00025155310-s01_tess_v1_lc.fits"
 
@@ -111,7 +111,6 @@ def test_light_curve_files_fetched(
         pa.Table.from_pylist([product]).append_column("cloud_key", no_copy),
         folder / "products.parquet",
     )
-    entry = yaml.safe_load(ENTRIES.read_text())["catalogue"][name]
     with Laboratory(tmp_path / "sky") as laboratory:
         changes = {"endpoint": laboratory.url("mast"), "options": {"cloud_root": ""}}
         run = load_run(
@@ -120,7 +119,7 @@ def test_light_curve_files_fetched(
                     "sources": [{"kind": "table", "path": "x.csv", "ra": "ra", "dec": "dec"}]
                 },
                 "archives": {name: {"enabled": True, **changes}},
-                "catalogue": {name: entry},
+                "catalogue": {name: CATALOGUE[name]},
             }
         )
         archive = get_archive(run.archives[name], tmp_path / "state")
@@ -197,8 +196,7 @@ def barycentric(time: Time, sky: SkyCoord) -> np.ndarray:
 
 def test_magnitudes_of_wise() -> None:
     reply = pd.read_csv(REAL / "wise" / "timewise_raw_photometry_neowiser_p1bs_psd__chunk0.csv")
-    entry = yaml.safe_load((REPOSITORY / "config" / "archives.yaml").read_text())
-    offset_mag = entry["catalogue"]["neowise"]["bands"]["W1"]["ab_minus_vega_mag"]
+    offset_mag = CATALOGUE["neowise"]["bands"]["W1"]["ab_minus_vega_mag"]
     assert offset_mag == 2.699
     is_known = reply["W1_mag"].to_numpy() == 13.183
     assert is_known.any()

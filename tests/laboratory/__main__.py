@@ -4,7 +4,10 @@ import argparse
 import json
 import logging
 import os
+import signal
 import socket
+import sys
+import threading
 from pathlib import Path
 
 import uvicorn
@@ -54,6 +57,8 @@ def main() -> None:
         dict(entry.split("=", 1) for entry in options.token),
         wires,
     )
+    if options.end_with_input:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     config = uvicorn.Config(
         application,
         http=wires.protocol(),
@@ -68,6 +73,12 @@ def main() -> None:
         ReadyServer(config, options.ready).run([listener])
 
 
+def _end_with_input() -> None:
+    """End the server when the standard input is closed, as it is when the parent is killed."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m laboratory", description="Local servers for the archives' protocols."
@@ -77,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log", type=Path, help="file for the log of requests (JSON lines)")
     parser.add_argument("--faults", type=Path, help="file with the fault script (JSON)")
     parser.add_argument("--ready", type=Path, help="file to write when the server listens")
+    parser.add_argument(
+        "--end-with-input", action="store_true", help="end when the standard input is closed"
+    )
     parser.add_argument(
         "--token",
         action="append",

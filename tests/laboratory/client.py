@@ -94,7 +94,9 @@ class Laboratory:
         path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
         with printed.open("w") as stream:
             self._process = subprocess.Popen(
-                [*self._command, "--ready", str(ready)],
+                [*self._command, "--ready", str(ready), "--end-with-input"],
+                # Closed by the system if this process is killed.
+                stdin=subprocess.PIPE,
                 stderr=stream,
                 env={**os.environ, "PYTHONPATH": path},
             )
@@ -117,6 +119,8 @@ class Laboratory:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         self._process = None
         self._folder.cleanup()
 

@@ -43,9 +43,13 @@ class CurrentApplication:
             self._folder = folder
         await self._application(scope, receive, send)
 
-    def _present_folder(self) -> int | None:
+    def _present_folder(self) -> tuple[int, int] | None:
         services = self._sky / "services"
-        return services.stat().st_ino if services.is_dir() else None
+        if not services.is_dir():
+            return None
+        # A number of a removed folder may be given to the next one.
+        found = services.stat()
+        return found.st_ino, found.st_mtime_ns
 
     def _built(self) -> Starlette:
         script, log, tokens, wires = self._parts

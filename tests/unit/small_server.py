@@ -16,7 +16,7 @@ from lightloom.config import ArchiveSpec, load_run
 LIMITS: dict[str, Any] = {
     "concurrent_requests": 4,
     "requests_per_s": 500,
-    "timeout_s": 5.0,
+    "timeout_s": 30.0,
     "attempts": 3,
     "longest_wait_s": 0.05,
     "breaker_failures": 50,

@@ -38,10 +38,20 @@ class Request:
 
 @dataclass(frozen=True)
 class RequestPlan:
-    """The requests for a shard, and the targets that the archive has not observed."""
+    """The requests for a shard, and the targets that the archive has not observed.
+
+    Attributes
+    ----------
+    requests : sequence of Request
+    outside_footprint : ndarray of int64
+        Rows of the shard.
+    reads : Reads
+        What was read to make the plan.
+    """
 
     requests: Sequence[Request]
     outside_footprint: NDArray[np.int64]
+    reads: Reads = field(default_factory=Reads)
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ class Heasarc(Archive):
     def _found_here(self, service: Service, ra_deg: FloatArray, dec_deg: FloatArray) -> pa.Table:
         """Search the whole table, which is fetched unless another job has done so."""
         path = self.state / f"events-{digest_json(self.spec.settings())}.parquet"
-        with FileLock(path.with_suffix(".lock")):
+        with FileLock(path.with_suffix(".lock"), fallback_to_soft=False):
             if not path.exists():
                 self._fetch_table(service, path)
         found = []

@@ -19,6 +19,7 @@ from lightloom.archives.base import SOURCES, Answer, Archive, Request, RequestPl
 from lightloom.archives.measurements import constant_text, light_curve_rows
 from lightloom.config import ArchiveSpec
 from lightloom.errors import ArchiveError, ArchiveSchemaError, TransientArchiveError
+from lightloom.reads import Reads
 from lightloom.schema import QUALITY_BAD, TARGET_ROWS
 from lightloom.services.binning import bin_rows
 from lightloom.services.cones import Cone
@@ -27,7 +28,7 @@ from lightloom.services.http import service_session
 from lightloom.services.mast_search import MastSearch, Match, Search
 from lightloom.services.products import Downloads, Product
 
-#: Files of a target share a request up to this size; their rows take ten times as much memory.
+#: Files of a target share a request up to this size; their rows take four times as much memory.
 _REQUEST_BYTES = 8 << 20
 
 _log = logging.getLogger(__name__)
@@ -60,21 +61,25 @@ class MastLightcurve(Archive):
         with ThreadPoolExecutor(self.spec.limits["concurrent_requests"]) as pool:
             found = list(pool.map(lambda search: self._matches_or_none(shard, search), searches))
         requests: list[Request] = []
-        for search, matches in zip(searches, found, strict=True):
+        for search, (matches, _) in zip(searches, found, strict=True):
             if matches is None:
                 # A worker searches again, so that the failure is that of these targets alone.
                 requests.append(Request(search.target, None))
             else:
                 for match in matches:
                     requests += _requests(match)
-        return RequestPlan(requests, np.array([], np.int64))
+        reads = sum((of_search for _, of_search in found), Reads())
+        return RequestPlan(requests, np.array([], np.int64), reads)
 
-    def _matches_or_none(self, shard: pa.Table, search: Search) -> list[Match] | None:
+    def _matches_or_none(self, shard: pa.Table, search: Search) -> tuple[list[Match] | None, Reads]:
+        """Return what a search has found, if it did not fail, and what was read for it."""
+        session = service_session(self.spec, self.state)
         try:
-            return self._search.matches(service_session(self.spec, self.state), shard, search)
+            matches = self._search.matches(session, shard, search)
         except ArchiveError as error:
             _log.warning("%d targets will be searched again: %s", len(search.target), error)
-            return None
+            return None, session.reads
+        return matches, session.reads
 
     def answer(self, shard: pa.Table, request: Request) -> Answer:
         session = service_session(self.spec, self.state)
@@ -122,17 +127,26 @@ class MastLightcurve(Archive):
         }
         for name, value in constants.items():
             found = found.append_column(name, pa.repeat(pa.scalar(value), found.num_rows))
-        # A file says itself what unit it has, and need not have all the bands.
-        units = {"native": found.schema.metadata[b"unit"].decode(), "mag_system": "none"}
+        unit = found.schema.metadata[b"unit"].decode()
         published = self.spec.options["choice"][product.choice]["columns"]
         bin_s = self.spec.options["bin_s"]
         parts = [TARGET_ROWS.empty_table()]
         for code, band in self.spec.bands.items():
+            # A file need not have all the bands.
             if band["columns"]["value"] in published:
-                spec = replace(self.spec, bands={code: band}, units=units)
-                rows = _without_time_bad(light_curve_rows(found, shard, spec))
+                rows = light_curve_rows(found, shard, self._spec_of(code, unit))
+                rows = _without_time_bad(rows)
                 parts.append(rows if bin_s is None else bin_rows(rows, bin_s))
         return pa.concat_tables(parts)
+
+    def _spec_of(self, code: str, unit: str) -> ArchiveSpec:
+        """Return the entry for one band of a file; a zero point is that of the entry's own unit."""
+        band = self.spec.bands[code]
+        if unit == self.spec.units["native"]:
+            return replace(self.spec, bands={code: band})
+        band = {key: value for key, value in band.items() if key != "ab_zero_point_mag"}
+        units = {"native": unit, "mag_system": "none"}
+        return replace(self.spec, bands={code: band}, units=units)
 
     def _read(self, product: Product, downloads: Downloads) -> pa.Table:
         choice = self.spec.options["choice"][product.choice]

@@ -14,9 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lightloom.archives.base import SOURCES, Answer, Request, RequestPlan
-from lightloom.archives.catalog import CatalogArchive
-from lightloom.archives.measurements import as_text, bare_name
+from lightloom.archives.base import SOURCES, Answer, Archive, Request, RequestPlan
+from lightloom.archives.measurements import (
+    as_text,
+    bare_name,
+    constant_text,
+    light_curve_rows,
+)
 from lightloom.config import ArchiveSpec
 from lightloom.errors import ArchiveError, TruncatedAnswerError
 from lightloom.motion import positions_at
@@ -46,7 +50,7 @@ _NUMBERS = ("value", "error", "value_over_error")
 _UNNAMED_UNITS = ("nMgy", "Vega nMgy", "relative", "none")
 
 
-class TapLightcurve(CatalogArchive):
+class TapLightcurve(Archive):
     """Light curves from the tables of a TAP service."""
 
     def __init__(self, spec: ArchiveSpec, state: Path) -> None:
@@ -73,7 +77,7 @@ class TapLightcurve(CatalogArchive):
         rows = (
             TARGET_ROWS.empty_table()
             if measured is None
-            else self.to_rows(measured.sort_by("target"), asked)
+            else light_curve_rows(measured.sort_by("target"), asked, self.spec)
         )
         return numbered(
             request, Answer(rows, sources, service.session.reads, incomplete=incomplete)
@@ -81,14 +85,16 @@ class TapLightcurve(CatalogArchive):
 
     def competing_sources(self, rows: pa.Table) -> pa.Table:
         if self.spec.unique_objects:
-            return super().competing_sources(rows)
-        # Fields and detectors are those of many exposures here, but two exposures of a survey in
-        # the same band do not begin in the same moment.
-        moment = pc.coalesce(as_text(rows["time_mjd"]), rows["exposure_id"])
+            observation = constant_text("any", rows.num_rows)
+        else:
+            # Fields and detectors are those of many exposures here, but two exposures of a survey
+            # in the same band do not begin in the same moment.
+            moment = pc.coalesce(as_text(rows["time_mjd"]), rows["exposure_id"])
+            observation = pc.binary_join_element_wise(rows["band"], moment, "/")
         competing = pa.table(
             {
                 "target": rows["target"],
-                "observation": pc.binary_join_element_wise(rows["band"], moment, "/"),
+                "observation": observation,
                 "survey_object_id": rows["survey_object_id"],
             }
         )

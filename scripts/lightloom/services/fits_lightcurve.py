@@ -39,6 +39,9 @@ _MJD_ZERO_JD = 2400000.5
 _SECONDS_PER_DAY = 86400.0
 _DAYS_PER_UNIT = {"d": 1.0, "s": 1.0 / _SECONDS_PER_DAY}
 
+#: What astropy raises where the structure of a file is damaged: it takes headers at their word.
+_DAMAGES = (OSError, fits.VerifyError, KeyError, IndexError, TypeError, ValueError)
+
 #: What is done with warnings is a matter of the whole process, whose threads read files too.
 _WARNINGS = threading.Lock()
 
@@ -85,22 +88,25 @@ def read_lightcurve_fits(
         name = name or os.fspath(source)
         source = Path(source).read_bytes()
     name = name or "the file"
-    try:
-        with _WARNINGS, warnings.catch_warnings():
-            # Of a damaged file, which is an error here.
-            warnings.simplefilter("ignore", AstropyUserWarning)
+    with _WARNINGS, warnings.catch_warnings():
+        # Of a damaged file, which is an error here.
+        warnings.simplefilter("ignore", AstropyUserWarning)
+        try:
             with fits.open(BytesIO(source), memmap=False) as hdus:
-                hdu = _light_curve(hdus, name)
-                _check_whole(hdu, source, name)
-                return _table(hdu, columns, unit, name)
-    except (OSError, fits.VerifyError) as error:
-        raise DamagedFileError(f"{name}: cannot be read as FITS ({error})") from error
+                hdu, data = _light_curve(hdus, source, name)
+        except _DAMAGES as error:
+            raise DamagedFileError(f"{name}: cannot be read as FITS ({error!r})") from error
+        return _table(hdu, data, columns, unit, name)
 
 
-def _light_curve(hdus: fits.HDUList, name: str) -> fits.BinTableHDU:
+def _light_curve(
+    hdus: fits.HDUList, content: bytes, name: str
+) -> tuple[fits.BinTableHDU, fits.FITS_rec]:
+    """Return the first table of a file and its data, whole and undamaged."""
     for hdu in hdus:
         if isinstance(hdu, fits.BinTableHDU):
-            return hdu
+            _check_whole(hdu, content, name)
+            return hdu, hdu.data
     raise DamagedFileError(f"{name}: found no table, expected the extension LIGHTCURVE")
 
 
@@ -124,9 +130,13 @@ def _ones_complement_sum(words: bytes) -> int:
 
 
 def _table(
-    hdu: fits.BinTableHDU, columns: Mapping[str, str], unit: str | None, name: str
+    hdu: fits.BinTableHDU,
+    data: fits.FITS_rec,
+    columns: Mapping[str, str],
+    unit: str | None,
+    name: str,
 ) -> pa.Table:
-    header, n_rows = hdu.header, hdu.header["NAXIS2"]
+    header, n_rows = hdu.header, len(data)
     missing = [column for column in columns.values() if column not in hdu.columns.names]
     if missing:
         raise ArchiveSchemaError(
@@ -136,9 +146,9 @@ def _table(
     def numbers(key: str) -> FloatArray:
         if key not in columns:
             return np.full(n_rows, np.nan)
-        return np.asarray(hdu.data[columns[key]], np.float64)
+        return np.asarray(data[columns[key]], np.float64)
 
-    flags = hdu.data[columns["quality"]] if "quality" in columns else np.zeros(n_rows)
+    flags = data[columns["quality"]] if "quality" in columns else np.zeros(n_rows)
     table = {
         "time_mjd": _time_mjd(header, numbers("time"), name),
         **{key: numbers(key) for key in _FLUXES},

@@ -316,6 +316,8 @@ def _cut_off(raw: HTTPResponse, after_s: float) -> Iterator[threading.Event]:
         yield cut_off
     finally:
         timer.cancel()
+        # Else it may meet a body that is being closed.
+        timer.join()
 
 
 def _retry_after_s(header: str) -> float | None:

@@ -8,6 +8,7 @@ it says how many rows belong to it.
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from types import NoneType
 from typing import Any
 
 from requests import Session
@@ -23,11 +24,26 @@ from lightloom.services.json_replies import json_reply
 
 Row = dict[str, Any]
 
-#: Columns that are used, by service.
-_OBSERVATION_COLUMNS = (
-    "obsid", "target_name", "s_ra", "s_dec", "provenance_name", "t_exptime", "sequence_number",
-)  # fmt: skip
-_PRODUCT_COLUMNS = ("obsID", "dataURI", "productFilename", "description", "size")
+_ANY = (str, int, float, NoneType)
+_NUMBER = (int, float, NoneType)
+
+#: Columns that are used, and the types that their values may have.
+_OBSERVATION_COLUMNS: dict[str, tuple[type, ...]] = {
+    "obsid": _ANY,
+    "target_name": _ANY,
+    "s_ra": _NUMBER,
+    "s_dec": _NUMBER,
+    "provenance_name": _ANY,
+    "t_exptime": _NUMBER,
+    "sequence_number": _ANY,
+}
+_PRODUCT_COLUMNS: dict[str, tuple[type, ...]] = {
+    "obsID": _ANY,
+    "dataURI": (str,),
+    "productFilename": (str,),
+    "description": _ANY,
+    "size": _NUMBER,
+}
 
 
 class MastPortal:
@@ -80,7 +96,9 @@ class MastPortal:
         params = {"obsid": ",".join(sorted(obsids))}
         return self._rows("Mast.Caom.Products", params, _PRODUCT_COLUMNS)
 
-    def _rows(self, service: str, params: Mapping[str, Any], columns: Sequence[str]) -> list[Row]:
+    def _rows(
+        self, service: str, params: Mapping[str, Any], columns: Mapping[str, tuple[type, ...]]
+    ) -> list[Row]:
         rows: list[Row] = []
         page, pages = 0, 1
         while page < pages:
@@ -95,7 +113,7 @@ class MastPortal:
                 }
             )
             _check_columns(service, reply, columns)
-            rows += reply["data"]
+            rows += [dict.fromkeys(columns) | row for row in reply["data"]]
             paging = reply["paging"]
             pages = paging["pagesFiltered"]
         if len(rows) != paging["rowsFiltered"]:
@@ -129,7 +147,9 @@ def _filters(criteria: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
     return [{"paramName": name, "values": list(values)} for name, values in criteria.items()]
 
 
-def _check_columns(service: str, reply: Mapping[str, Any], columns: Sequence[str]) -> None:
+def _check_columns(
+    service: str, reply: Mapping[str, Any], columns: Mapping[str, tuple[type, ...]]
+) -> None:
     for key in ("fields", "data", "paging"):
         if key not in reply:
             raise ArchiveSchemaError(f"{service}: the answer has no {key!r}, found {sorted(reply)}")
@@ -137,3 +157,11 @@ def _check_columns(service: str, reply: Mapping[str, Any], columns: Sequence[str
     missing = [name for name in columns if name not in found]
     if missing:
         raise ArchiveSchemaError(f"{service}: columns {missing} are missing, found {found}")
+    for name, types in columns.items():
+        values = [row.get(name) for row in reply["data"]]
+        wrong = [value for value in values if not isinstance(value, types)]
+        if wrong:
+            expected = ", ".join(one.__name__ for one in types)
+            raise ArchiveSchemaError(
+                f"{service}: column {name!r} holds {wrong[0]!r}, expected {expected}"
+            )

@@ -63,11 +63,11 @@ def _table(url: str, reply: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
     columns = {}
     for field in schema:
         index = found.index(field.name)
-        values = [row[index] for row in reply["data"]]
         try:
+            values = [row[index] for row in reply["data"]]
             columns[field.name] = pa.array(values, field.type)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        except (IndexError, KeyError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise ArchiveSchemaError(
-                f"{url}: column {field.name!r}, expected {field.type}: {error}"
+                f"{url}: column {field.name!r}, expected {field.type}: {error!r}"
             ) from error
     return pa.table(columns, schema=schema)

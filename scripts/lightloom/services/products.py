@@ -78,7 +78,7 @@ def choose_products(
         By object, field and address. A field may have several files: of Kepler's short cadence,
         one a month.
     left_out : Counter
-        Files for which there is a better one, by author and file name pattern.
+        Number of files for which there is a better one, by author.
     """
     by_id = {str(row["obsid"]): row for row in observations}
     candidates: dict[tuple[str, str], dict[str, Product]] = defaultdict(dict)
@@ -108,18 +108,21 @@ def _fitting_choice(
     product: Mapping[str, Any],
     choices: Sequence[Mapping[str, Any]],
 ) -> int | None:
+    """Return the number of the first choice that a file fits, or None."""
     for number, choice in enumerate(choices):
-        expected_s, found_s = choice["exposure_s"], observation["t_exptime"]
         if (
             observation["provenance_name"] == choice["author"]
             and re.search(choice["file"], product["productFilename"])
-            and (
-                expected_s is None
-                or abs(float(found_s) - expected_s) <= _EXPOSURE_TOLERANCE * expected_s
-            )
+            and _is_cadence(observation["t_exptime"], choice["exposure_s"])
         ):
             return number
     return None
+
+
+def _is_cadence(found_s: float | None, expected_s: float | None) -> bool:
+    if expected_s is None:
+        return True
+    return found_s is not None and abs(found_s - expected_s) <= _EXPOSURE_TOLERANCE * expected_s
 
 
 def _product(

@@ -4,7 +4,8 @@ A reply is truncated if the service says so, or if it has as many rows as were a
 for many things at a time (`ask_whole`) asks for half of them again, until every reply is whole.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -19,9 +20,16 @@ from astropy.io import votable
 from numpy.typing import NDArray
 from pyvo.dal import TAPService
 from pyvo.dal.tap import TAPResults
+from pyvo.io.vosi.tapregext import TableAccess
+from pyvo.utils.xml.exceptions import XMLWarning
 
 from lightloom.config import ArchiveSpec
-from lightloom.errors import ArchiveSchemaError, BadRequestError, TruncatedAnswerError
+from lightloom.errors import (
+    ArchiveSchemaError,
+    BadRequestError,
+    TransientArchiveError,
+    TruncatedAnswerError,
+)
 from lightloom.services.http import archive_errors, service_session
 from lightloom.services.tap_jobs import ServerJob, job_name
 from lightloom.services.tap_votable import ExpectedColumn, reply_table
@@ -98,7 +106,7 @@ class Service:
         """
         by_job = question.n_items > self._spec.limits["sync_targets"]
         try:
-            with archive_errors():
+            with _tap_errors():
                 results = self._by_job(question) if by_job else self._at_once(question)
         except BadRequestError as error:
             if error.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
@@ -120,8 +128,10 @@ class Service:
         ArchiveSchemaError
             If the service declares a lower limit.
         """
-        with archive_errors():
-            limit = self._service.get_tap_capability().outputlimit
+        with _tap_errors():
+            capabilities = self._service.capabilities
+        tables = [one for one in capabilities if isinstance(one, TableAccess)]
+        limit = tables[0].outputlimit if tables else None
         if limit is not None and limit.hard is not None and limit.hard.content < self._maxrec:
             raise ArchiveSchemaError(
                 f"{self.endpoint}: the service returns at most {limit.hard.content} rows, expected"
@@ -144,6 +154,17 @@ class Service:
         )
         job.forget()
         return results
+
+
+@contextmanager
+def _tap_errors() -> Iterator[None]:
+    """Raise what goes wrong in the block as an error of `lightloom.errors`."""
+    with archive_errors():
+        try:
+            yield
+        except XMLWarning as error:
+            # Of pyvo's readers of capabilities and jobs, to which it is another document.
+            raise TransientArchiveError(f"found another document than expected: {error}") from error
 
 
 def _read(response: requests.Response) -> TAPResults:

@@ -7,14 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
-from small_archives import REPOSITORY, spec_of
+from small_archives import CATALOGUE, spec_of
 
 from lightloom.config import ArchiveSpec
 from written_fits import write_fits
-
-#: The entries of MAST's archives.
-ENTRIES = yaml.safe_load((REPOSITORY / "config" / "entries_mast.yaml").read_text())["catalogue"]
 
 #: Columns of the portal's tables that searches filter by or that come back.
 OBSERVATION = {
@@ -112,7 +108,12 @@ def write_mast(folder: Path, files: Sequence[File]) -> Path:
 
 def service_spec(name: str, endpoint: str, **options: Any) -> ArchiveSpec:
     """The entry of an archive of the project at another place, with quick limits."""
-    entry = ENTRIES[name]
+    return spec_of(service_entry(name, endpoint, **options))
+
+
+def service_entry(name: str, endpoint: str, **options: Any) -> dict[str, Any]:
+    """The same before it is checked."""
+    entry = CATALOGUE[name]
     limits = {
         **entry["limits"],
         "requests_per_s": 1000,
@@ -122,4 +123,4 @@ def service_spec(name: str, endpoint: str, **options: Any) -> ArchiveSpec:
         "poll_s": 0.01,
     }
     changed = {"endpoint": endpoint, "storage_options": {}, "limits": limits}
-    return spec_of(entry, **changed, options={**entry["options"], **options})
+    return {**entry, **changed, "options": {**entry["options"], **options}}

@@ -9,15 +9,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
-from small_archives import REPOSITORY, shard_of, spec_of
+from small_archives import CATALOGUE, shard_of, spec_of
 
 from laboratory import Laboratory
 from lightloom.archives import get_archive
 from lightloom.archives.base import Answer, Archive
 from lightloom.config import ArchiveSpec
 
-ENTRIES = yaml.safe_load((REPOSITORY / "config" / "entries_tap.yaml").read_text())["catalogue"]
+#: The project's entries of TAP services.
+ENTRIES = {
+    name: entry
+    for name, entry in CATALOGUE.items()
+    if entry["module"] in ("heasarc", "tap_lightcurve")
+}
 
 #: Tests do not wait.
 LIMITS = {

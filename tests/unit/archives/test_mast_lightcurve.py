@@ -1,6 +1,7 @@
 """TESS, Kepler and K2 at MAST: what is found, chosen, read and kept."""
 
 import json
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_archives import ambiguous, shard_of, spec_of
-from small_mast import ENTRIES, File, service_spec, write_mast
+from small_archives import CATALOGUE, ambiguous, shard_of, spec_of
+from small_mast import File, service_entry, service_spec, write_mast
 
 from laboratory import Laboratory
 from lightloom.archives import get_archive
@@ -31,11 +32,19 @@ QLP = {
     "KSPSAP_FLUX_ERR": np.full(4, 0.01, np.float32),
 }
 NO_UNITS = dict.fromkeys(["TUNIT_SAP_FLUX", "TUNIT_KSPSAP_FLUX", "TUNIT_KSPSAP_FLUX_ERR"])
+NEW_QLP = {name.replace("KSPSAP", "DET"): values for name, values in QLP.items()}
+NEW_UNITS = {name.replace("KSPSAP", "DET"): None for name in NO_UNITS}
+
+
+def qlp_name(sector: int, number: int) -> str:
+    return f"hlsp_qlp_tess_ffi_s{sector:04d}-{number:016d}_tess_v01_llc.fits"
+
+
 FILES = [
     # One star in two sectors; of the first there are three light curves.
     File(100, 40.0, 5.0, sector=14, in_cloud=True),
     File(100, 40.0, 5.0, sector=14, cadence_s=20.0),
-    File(100, 40.0, 5.0, 14, "QLP", 1800.0, "qlp_llc.fits", header=NO_UNITS, columns=QLP),
+    File(100, 40.0, 5.0, 14, "QLP", 1800.0, qlp_name(14, 100), header=NO_UNITS, columns=QLP),
     File(100, 40.0, 5.0, sector=15, header={"BJDREFI": 2456999}),
     # A pipeline that is not in the entry.
     File(100, 40.0, 5.0, 16, "ELEANOR", 1800.0, "eleanor_lc.fits"),
@@ -43,7 +52,9 @@ FILES = [
     File(200, 80.0, -60.0),
     File(201, 80.0, -60.0 + 2 * ARCSEC),
     # Normalised, and nothing else.
-    File(300, 120.0, 30.0, 33, "QLP", 600.0, "qlp3_llc.fits", header=NO_UNITS, columns=QLP),
+    File(300, 120.0, 30.0, 33, "QLP", 600.0, qlp_name(33, 300), header=NO_UNITS, columns=QLP),
+    # Its column has another name from sector 56 on.
+    File(300, 120.0, 30.0, 56, "QLP", 200.0, qlp_name(56, 300), header=NEW_UNITS, columns=NEW_QLP),
     # Across right ascension zero.
     File(400, 359.9999, 10.0),
     # One of two sectors is without a column.
@@ -167,8 +178,9 @@ def test_best_author_and_cadence_of_a_sector_is_taken(found: pd.DataFrame) -> No
 
 
 def test_order_of_choice_is_the_users(spec: ArchiveSpec, tmp_path: Path) -> None:
-    choice = ENTRIES["tess"]["options"]["choice"]
-    rows, _ = ask(changed(spec, choice=choice[::-1]), tmp_path, PLACES)
+    choice = CATALOGUE["tess"]["options"]["choice"]
+    qlp_first = sorted(choice, key=lambda one: one["author"] != "QLP")
+    rows, _ = ask(changed(spec, choice=qlp_first), tmp_path, PLACES)
     one = rows[rows["place"] == "two sectors"]
     authors = one.groupby("survey_field")["native_columns"].unique().map(list).to_dict()
     assert authors["s0014"] == ['{"author":"QLP","crowdsap":0.875}']
@@ -178,7 +190,25 @@ def test_order_of_choice_is_the_users(spec: ArchiveSpec, tmp_path: Path) -> None
 def test_normalised_fluxes_keep_their_unit(found: pd.DataFrame) -> None:
     one = found[found["place"] == "normalised"]
     assert set(one["native_unit"]) == {"relative"}
-    assert one.groupby("band")["native_err"].count().to_dict() == {"TESS": 4, "TESS_SAP": 0}
+    assert one.groupby("band")["native_err"].count().to_dict() == {"TESS": 8, "TESS_SAP": 0}
+    assert one.groupby("survey_field").size().to_dict() == {"s0033": 8, "s0056": 8}
+    assert one.loc[one["band"] == "TESS", "native_value"].tolist()[4:7] == pytest.approx(
+        [1.0, 1.01, 0.99]
+    )
+
+
+def test_zero_point_is_that_of_the_usual_unit(spec: ArchiveSpec, tmp_path: Path) -> None:
+    bands = {
+        code: band | {"ab_zero_point_mag": 23.9}
+        for code, band in CATALOGUE["tess"]["bands"].items()
+    }
+    entry = service_entry("tess", spec.endpoint, **spec.options)
+    units = {"native": "electron/s", "mag_system": "AB"}
+    rows, _ = ask(spec_of(entry, bands=bands, units=units), tmp_path, PLACES)
+    measured = rows[rows["native_unit"] == "electron/s"]
+    np.testing.assert_allclose(measured["flux_mjy"], measured["native_value"] / 1000.0, rtol=1e-12)
+    assert measured["flux_mjy"].notna().any()
+    assert rows.loc[rows["native_unit"] == "relative", "flux_mjy"].isna().all()
 
 
 def test_copy_in_the_cloud_comes_first(
@@ -285,6 +315,31 @@ def test_targets_named_by_number_are_found_anywhere(
     assert len(invoked) == 4
 
 
+def test_every_request_is_counted(
+    spec: ArchiveSpec, laboratory: Laboratory, tmp_path: Path
+) -> None:
+    archive = get_archive(changed(spec, cloud_root=""), tmp_path)
+    shard = shard_of(*zip(*PLACES.values(), strict=True))
+    plan = archive.plan(shard)
+    # Requests travel to the workers, and the archive with them.
+    archive, requests = pickle.loads(pickle.dumps((archive, plan.requests)))
+    reads = sum((archive.answer(shard, request).reads for request in requests), plan.reads)
+    log = laboratory.log("mast")
+    assert reads.requests == len(log)
+    assert len(downloaded(laboratory)) == sum(len(one.what.products) for one in requests)
+    assert {len(request.targets) for request in requests} == {1}
+
+
+def test_files_of_a_target_are_divided_by_their_size(
+    spec: ArchiveSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = ask(spec, tmp_path, PLACES)
+    monkeypatch.setattr("lightloom.archives.mast_lightcurve._REQUEST_BYTES", 1)
+    divided, answers = ask(spec, tmp_path, PLACES)
+    pd.testing.assert_frame_equal(whole, divided)
+    assert max(answer.rows.num_rows for answer in answers) == 8
+
+
 def test_answers_come_in_pages(spec: ArchiveSpec, laboratory: Laboratory, tmp_path: Path) -> None:
     whole, _ = ask(spec, tmp_path, PLACES)
     laboratory.clear_log()
@@ -343,6 +398,9 @@ def test_probe_names_a_column_that_has_gone(
     laboratory.faults([{"action": "wrong_columns", "drop": ["t_exptime"]}])
     with pytest.raises(ArchiveSchemaError, match=r"\['t_exptime'\] are missing"):
         get_archive(spec, tmp_path).probe()
+    laboratory.faults([{"action": "wrong_columns", "retype": {"s_ra": "string"}}])
+    with pytest.raises(ArchiveSchemaError, match="column 's_ra' holds '40', expected int, float"):
+        get_archive(spec, tmp_path).probe()
 
 
 def test_bins_hold_the_weighted_mean(spec: ArchiveSpec, tmp_path: Path) -> None:
@@ -368,7 +426,7 @@ def test_bins_hold_the_weighted_mean(spec: ArchiveSpec, tmp_path: Path) -> None:
 )
 def test_wrong_options_are_named(option: str, value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        spec_of(ENTRIES["tess"], options={**ENTRIES["tess"]["options"], option: value})
+        spec_of(CATALOGUE["tess"], options={**CATALOGUE["tess"]["options"], option: value})
 
 
 @pytest.mark.parametrize("name", ["tess", "kepler", "k2"])

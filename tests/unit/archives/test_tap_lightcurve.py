@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from astropy import units as u
-from small_archives import shard_of
+from small_archives import ambiguous, shard_of
 from small_services import (
     N_OBJECTS,
     ORIGIN_DEG,
@@ -254,6 +254,19 @@ def test_faults_are_classed(
     with pytest.raises(ArchiveError) as caught:
         ask(service_spec(laboratory, "nsc"), tmp_path, *positions())
     assert caught.value.error_class == error_class
+
+
+@pytest.mark.parametrize(("radius_arcsec", "expected"), [(1.0, set()), (40.0, {0, 1})])
+def test_two_objects_of_an_exposure_are_ambiguous(
+    laboratory: Laboratory, tmp_path: Path, radius_arcsec: float, expected: set[int]
+) -> None:
+    spec = service_spec(laboratory, "nsc", radius_arcsec=radius_arcsec)
+    _, answers = ask(spec, tmp_path, *positions(2))
+    assert ambiguous(spec, answers[0].rows) == expected
+    # In one exposure each, on the same detector, they may be one object that was split.
+    rows = answers[0].rows.to_pandas().drop_duplicates(["target", "survey_object_id"])
+    rows["time_mjd"] = np.arange(len(rows), dtype=float)
+    assert ambiguous(spec, pa.Table.from_pandas(rows, TARGET_ROWS)) == set()
 
 
 def test_table_of_detections_needs_no_second_question(

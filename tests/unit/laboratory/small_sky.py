@@ -19,14 +19,14 @@ STARS = {str(TIC): (120.0, 30.0), f"kplr{KIC:09d}": (290.0, 45.0)}
 N_CADENCES = 200
 
 
-def write_small_sky(folder: Path) -> None:
-    """Write ``<folder>/services``."""
+def write_small_sky(folder: Path, n_points: int = 10) -> None:
+    """Write ``<folder>/services``, with a number of measurements in HCV."""
     rng = np.random.default_rng(20180318)
     services = folder / "services"
     _write_heasarc(services / "heasarc", rng)
     _write_nsc(services / "nsc", rng)
     _write_rubin(services / "rubin")
-    _write_hcv(services / "hcv")
+    _write_hcv(services / "hcv", n_points)
     _write_mast(services / "mast", rng)
 
 
@@ -107,7 +107,7 @@ def _write_rubin(folder: Path) -> None:
     )
 
 
-def _write_hcv(folder: Path) -> None:
+def _write_hcv(folder: Path, n_points: int) -> None:
     _write(
         folder / "hcvsummary.parquet",
         {"RA": "deg", "Dec": "deg"},
@@ -120,10 +120,10 @@ def _write_hcv(folder: Path) -> None:
     _write(
         folder / "hcv.parquet",
         {"MJD": "d", "CorrMag": "mag"},
-        MatchID=[1] * 6 + [2] * 4,
-        Filter=["ACS_F606W"] * 3 + ["ACS_F814W"] * 7,
-        MJD=52_000.5 + np.arange(10.0),
-        CorrMag=np.linspace(19, 20, 10),
+        MatchID=([1] * 6 + [2] * 4)[:n_points],
+        Filter=(["ACS_F606W"] * 3 + ["ACS_F814W"] * 7)[:n_points],
+        MJD=52_000.5 + np.arange(n_points),
+        CorrMag=np.linspace(19, 20, n_points),
     )
 
 

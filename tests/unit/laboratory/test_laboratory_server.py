@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from small_sky import TOKEN, write_small_sky
 
 from laboratory import Laboratory
 
@@ -119,6 +121,34 @@ def test_killed_with_its_test(small_sky: Path) -> None:
     assert listed.stdout.strip() == ""
 
 
+def test_ends_when_its_test_is_killed(small_sky: Path) -> None:
+    code = f"""
+import time
+from pathlib import Path
+from laboratory import Laboratory
+with Laboratory(Path({str(small_sky)!r})) as laboratory:
+    print(laboratory.base, flush=True)
+    time.sleep(60)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        base = process.stdout.readline().strip()
+        assert requests.get(base + "/__log", timeout=5).ok
+        process.kill()
+    with pytest.raises(requests.ConnectionError):
+        _keep_asking(base + "/__log")
+
+
+def _keep_asking(address: str) -> None:
+    end_s = time.monotonic() + 5
+    while time.monotonic() < end_s:
+        requests.get(address, timeout=5)
+        time.sleep(0.02)
+
+
 def test_service_without_tables_is_left_out(tmp_path: Path, small_sky: Path) -> None:
     (tmp_path / "services").mkdir()
     (tmp_path / "services/nsc").symlink_to(small_sky / "services/nsc")
@@ -134,3 +164,18 @@ def test_reply_that_was_read_is_in_the_log(laboratory: Laboratory) -> None:
     for number in range(1, 6):
         assert requests.get(address, query, timeout=10).ok
         assert [record["rows"] for record in laboratory.log()] == [20_000] * number
+
+
+def test_sky_may_come_and_change_while_it_serves(small_sky: Path, tmp_path: Path) -> None:
+    sky, other = tmp_path / "sky", tmp_path / "other"
+    with Laboratory(sky, tokens={"rubin": TOKEN}) as laboratory:
+        address = laboratory.url("hcv") + "/api/v0.1/hsc/v3/hcv.csv"
+        assert requests.get(address, timeout=5).status_code == 404
+        shutil.copytree(small_sky, other)
+        other.rename(sky)
+        assert len(requests.get(address, timeout=5).text.splitlines()) == 11
+        assert requests.get(laboratory.url("rubin") + "/tap/sync", timeout=5).status_code == 401
+        shutil.rmtree(sky)
+        write_small_sky(other, n_points=4)
+        other.rename(sky)
+        assert len(requests.get(address, timeout=5).text.splitlines()) == 5

@@ -1,5 +1,6 @@
 """Light curves in FITS files: their times, units and damages."""
 
+import contextlib
 import math
 from pathlib import Path
 
@@ -102,6 +103,17 @@ def test_flipped_bit_in_the_table_is_noticed(content: bytes, data: st.DataObject
     damaged[at] ^= 1 << data.draw(st.integers(0, 7))
     with pytest.raises(DamagedFileError, match="checksum"):
         read_lightcurve_fits(bytes(damaged), name="x.fits")
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_damaged_header_is_an_error_of_the_archive(content: bytes, data: st.DataObject) -> None:
+    damaged = bytearray(content)
+    for _ in range(data.draw(st.integers(1, 5))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        damaged[at] = data.draw(st.sampled_from(b"0123456789 '=TF.E-\x00\xff"))
+    with contextlib.suppress(DamagedFileError, ArchiveSchemaError):
+        read_lightcurve_fits(bytes(damaged))
 
 
 @settings(max_examples=60, deadline=None)

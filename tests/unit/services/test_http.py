@@ -127,7 +127,7 @@ def test_passing_faults_are_transient(
     began = time.monotonic()
     with pytest.raises(TransientArchiveError, match=found) as error:
         session.get(f"{server.url}/fault?secret=1")
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 4.0
     assert str(error.value).startswith(f"survey: GET {server.url}/fault: ")
     assert session.reads.requests == len(server.seen) == 1
 

@@ -7,10 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import requests
 from small_archives import shard_of
 from small_services import ask, positions, rows_of, service_spec, write_tables
 
@@ -41,6 +44,12 @@ def spec(laboratory: Laboratory) -> ArchiveSpec:
     return service_spec(laboratory, "nsc", limits={"sync_targets": 0})
 
 
+def slow_job(seconds: float) -> dict[str, Any]:
+    """The fault that the first job to be started takes some time."""
+    started = {"path": "/phase$", "method": "POST", "first": 1}
+    return {"action": "job_seconds", "seconds": seconds, **started}
+
+
 def _submissions(laboratory: Laboratory) -> list[str]:
     return [
         record["path"]
@@ -53,8 +62,18 @@ def _records(state: Path) -> list[Path]:
     return sorted((state / "jobs").glob("*.json"))
 
 
+def _job_url(state: Path) -> str:
+    (record,) = _records(state)
+    return str(json.loads(record.read_text())["url"])
+
+
+def _phase(state: Path) -> str:
+    """Phase of the only job, empty if there is none yet."""
+    return requests.get(f"{_job_url(state)}/phase", timeout=5).text if _records(state) else ""
+
+
 def _kill_while_a_job_runs(spec: ArchiveSpec, state: Path) -> None:
-    """Ask in a process, and kill it as soon as it waits for its first job."""
+    """Ask in a process, and kill it as soon as its first job runs."""
     entry = state / "entry.json"
     entry.write_text(json.dumps(spec.as_dict()))
     folders = [HERE.parents[1], HERE.parents[2] / "scripts", HERE.parent / "archives"]
@@ -65,7 +84,7 @@ def _kill_while_a_job_runs(spec: ArchiveSpec, state: Path) -> None:
     )
     try:
         end_s = time.monotonic() + 60
-        while not _records(state):
+        while _phase(state) not in ("QUEUED", "EXECUTING"):
             assert process.poll() is None
             assert time.monotonic() < end_s
             time.sleep(0.02)
@@ -79,7 +98,7 @@ def test_job_of_a_killed_process_is_gone_on_with(
 ) -> None:
     _, plain = ask(spec, tmp_path / "plain", *positions())
     laboratory.clear_log()
-    laboratory.faults([{"action": "job_seconds", "seconds": 1.0, "first": 1}])
+    laboratory.faults([slow_job(2.0)])
     _kill_while_a_job_runs(spec, tmp_path)
     assert len(_submissions(laboratory)) == 1
     laboratory.faults([])
@@ -88,6 +107,18 @@ def test_job_of_a_killed_process_is_gone_on_with(
     assert len(_submissions(laboratory)) == 2
     pd.testing.assert_frame_equal(rows_of(answers), rows_of(plain))
     assert not _records(tmp_path)
+
+
+def test_job_that_was_not_started_is_started_by_the_next_attempt(
+    laboratory: Laboratory, spec: ArchiveSpec, tmp_path: Path
+) -> None:
+    laboratory.faults([{"action": "status", "path": "/phase$", "method": "POST", "first": 1}])
+    with pytest.raises(TransientArchiveError, match="503"):
+        ask(spec, tmp_path, *positions())
+    assert _phase(tmp_path) == "PENDING"
+    _, answers = ask(spec, tmp_path, *positions())
+    assert len(_submissions(laboratory)) == 2
+    assert answers[0].rows.num_rows
 
 
 def test_failure_while_waiting_leaves_the_job_for_the_next_attempt(
@@ -114,11 +145,10 @@ def test_job_that_the_service_has_forgotten_is_asked_anew(
     laboratory: Laboratory, spec: ArchiveSpec, tmp_path: Path
 ) -> None:
     _, plain = ask(spec, tmp_path / "plain", *positions())
-    laboratory.faults([{"action": "job_seconds", "seconds": 1.0, "first": 1}])
+    laboratory.faults([slow_job(2.0)])
     _kill_while_a_job_runs(spec, tmp_path)
     (record,) = _records(tmp_path)
-    url = json.loads(record.read_text())["url"]
-    record.write_text(json.dumps({"url": url[:-4] + "beef"}))
+    record.write_text(json.dumps({"url": _job_url(tmp_path)[:-4] + "beef"}))
     laboratory.faults([])
     laboratory.clear_log()
     _, answers = ask(spec, tmp_path, *positions())
@@ -145,3 +175,20 @@ def test_error_of_a_job_is_the_error_of_the_question(
         ask(spec, tmp_path, *positions())
     # It is not gone on with: the next attempt asks anew.
     assert not _records(tmp_path)
+
+
+def test_job_that_the_service_aborts_is_worth_another_attempt(
+    laboratory: Laboratory, spec: ArchiveSpec, tmp_path: Path
+) -> None:
+    laboratory.faults([slow_job(20.0)])
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, spec, tmp_path, *positions())
+        end_s = time.monotonic() + 20
+        while _phase(tmp_path) not in ("QUEUED", "EXECUTING"):
+            assert time.monotonic() < end_s
+            time.sleep(0.02)
+        requests.post(f"{_job_url(tmp_path)}/phase", {"PHASE": "ABORT"}, timeout=5)
+        with pytest.raises(TransientArchiveError, match="the job ended as ABORTED"):
+            asked.result()
+    _, answers = ask(spec, tmp_path, *positions())
+    assert answers[0].rows.num_rows

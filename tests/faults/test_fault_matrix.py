@@ -1,0 +1,94 @@
+"""Every fault at every service archive: nothing is lost unnoticed, and a rerun mends all of it."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from service_runs import HASTY, SERVICES, ServiceRun, load_spec, shard_for
+
+from laboratory import Laboratory
+from lightloom.schema import FINAL_STATES, STATES
+
+SEEDS = (1, 2, 3)
+
+#: Columns without which no archive's reply can be read, whichever it has.
+NEEDED = ["ra", "coord_ra", "time", "mag_auto", "psfFlux", "obsid", "dataURI", "MatchID", "CorrMag"]
+
+#: What befalls a share of the requests.
+FAULTS: dict[str, dict[str, Any]] = {
+    "timeout": {"action": "timeout", "seconds": 4, "probability": 0.15},
+    "reset": {"action": "reset", "probability": 0.4},
+    "429": {"action": "status", "status": 429, "retry_after_s": 0.05, "probability": 0.4},
+    "503": {"action": "status", "status": 503, "retry_after_date": True, "retry_after_s": 0.05,
+            "probability": 0.4},
+    "slow": {"action": "slow", "bytes_per_s": 500, "probability": 0.1},
+    "cut": {"action": "cut", "fraction": 0.5, "probability": 0.4},
+    "error document": {"action": "votable_error", "message": "disk full", "probability": 0.4},
+    "html": {"action": "html", "probability": 0.4},
+    "overflow": {"action": "overflow", "fraction": 0.5, "probability": 0.4},
+    "wrong columns": {"action": "wrong_columns", "drop": NEEDED, "probability": 0.4},
+    "missing target": {"action": "missing_target", "target": ["0", "1"], "probability": 0.6},
+    "out of service": {"action": "out_of_service", "seconds": 0.3},
+}  # fmt: skip
+
+
+@dataclass
+class Undisturbed:
+    """A run without faults, and what it cost the server."""
+
+    run: ServiceRun
+    shard: pa.Table
+    n_requests: int
+    n_bytes: int
+
+
+@pytest.fixture(scope="module", params=sorted(SERVICES))
+def undisturbed(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    sky: Path,
+    laboratory: Laboratory,
+) -> Undisturbed:
+    name: str = request.param
+    shard = shard_for(name, sky)
+    run = ServiceRun(tmp_path_factory.mktemp(name), load_spec(name, laboratory, HASTY))
+    laboratory.faults([])
+    laboratory.clear_log()
+    assert run.fetch(shard) is None
+    assert {"data", "searched_empty"} <= set(run.states.values()) <= FINAL_STATES
+    log = laboratory.log(SERVICES[name])
+    return Undisturbed(run, shard, len(log), sum(record["bytes_out"] for record in log))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault(
+    undisturbed: Undisturbed, laboratory: Laboratory, tmp_path: Path, fault: str, seed: int
+) -> None:
+    spec = undisturbed.run.spec
+    service = SERVICES[spec.name]
+    expected = undisturbed.run.states
+    run = ServiceRun(tmp_path / "run", spec)
+    laboratory.faults([FAULTS[fault] | {"service": service, "seed": seed}])
+    try:
+        run.fetch(undisturbed.shard)
+    finally:
+        laboratory.faults([])
+    found = run.states
+    assert sum(Counter(found.values())[state] for state in STATES) == undisturbed.shard.num_rows
+    open_targets = [target for target, state in found.items() if state not in FINAL_STATES]
+    assert {t: s for t, s in found.items() if s in FINAL_STATES} == {
+        t: s for t, s in expected.items() if t not in open_targets
+    }
+
+    laboratory.clear_log()
+    assert run.fetch(undisturbed.shard) is None
+    assert run.states == expected
+    assert run.digest == undisturbed.run.digest
+    asked = laboratory.log(service)
+    assert len(asked) <= undisturbed.n_requests
+    if len(open_targets) < undisturbed.shard.num_rows:
+        assert sum(record["bytes_out"] for record in asked) < undisturbed.n_bytes
