@@ -592,6 +592,10 @@ WRONG: list[tuple[Any, ...]] = [
         "archives.tess.options.choice[0].file: missing, found only the keys: author",
     ),
     (
+        _edit("archives", "k2", "options", value={"bin_s": 0}),
+        "archives.k2.options.bin_s: found 0, expected a number above 0 or null",
+    ),
+    (
         _edit("catalogue", "fermigbm", "options", "error_radius", "unit", value="rad"),
         "catalogue.fermigbm.options.error_radius.unit:"
         " found 'rad', expected one of deg, arcmin, arcsec",
@@ -656,6 +660,9 @@ def test_manual_is_up_to_date() -> None:
     text = MANUAL.read_text(encoding="utf-8")
     assert update_manual(text) == text
     assert text.count("| `catalogue.<name>.") > 30
+    for schema in sorted((SCHEMAS / "modules").glob("*.schema.yaml")):
+        module = schema.name.removesuffix(".schema.yaml")
+        assert f"\n<!-- keys of module {module} -->\n| key |" in text
 
 
 def test_loading_imports_nothing_heavy(shipped: Config) -> None:
