@@ -59,7 +59,7 @@ def _submissions(laboratory: Laboratory) -> list[str]:
 
 
 def _records(state: Path) -> list[Path]:
-    return sorted((state / "jobs").glob("*.json"))
+    return sorted(state.rglob("jobs/*.json"))
 
 
 def _job_url(state: Path) -> str:
