@@ -149,7 +149,9 @@ class Service:
 
     def _by_job(self, question: Question) -> TAPResults:
         name = job_name(self.endpoint, question.adql, str(self._maxrec), question.upload)
-        job = ServerJob(self._jobs / f"{name}.json", self.session, self._spec.limits["poll_s"])
+        limits = self._spec.limits
+        record = self._jobs / f"{name}.json"
+        job = ServerJob(record, self.session, limits["poll_s"], limits["job_timeout_s"])
         results = _read(
             job.run(lambda: self._service.submit_job(question.adql, **self._arguments(question)))
         )
