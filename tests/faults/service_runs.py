@@ -138,11 +138,11 @@ class ServiceRun:
     @property
     def part(self) -> Path:
         """The light curves."""
-        return self.folder / "0.parquet"
+        return self.folder / "parts" / "0.parquet"
 
     @property
     def _status(self) -> Path:
-        return self.folder / "0.status.json"
+        return self.folder / "parts" / "0.status.json"
 
     @property
     def states(self) -> dict[str, str]:
