@@ -95,3 +95,48 @@ def test_no_service_gets_more_than_its_limits(
         assert len(watched.log(service)) > 2 * REQUESTS_PER_S
         assert watched.max_requests_in_window(1.0, service) <= REQUESTS_PER_S
         assert watched.max_concurrent(service) <= CONCURRENT_REQUESTS
+
+
+def test_a_service_that_is_down_is_left_alone(
+    sky: Path, watched: Laboratory, tmp_path: Path
+) -> None:
+    project = services_project(
+        tmp_path / "project",
+        sky,
+        watched,
+        ["fermigbm", "nsc", "xmm"],
+        requests_per_s=100,
+        attempts=2,
+        longest_wait_s=0.1,
+        breaker_failures=3,
+        breaker_pause_s=PAUSE_S,
+    )
+    watched.faults([{"action": "out_of_service", "service": "heasarc"}])
+    began = time.monotonic()
+    run = project.snakemake()
+    elapsed_s = time.monotonic() - began
+    assert run.returncode != 0
+    n_shards = len(project.shards)
+    # What the other service has is there: both archives of this one have failed in every shard.
+    assert run.fetches == {"fermigbm": n_shards, "nsc": n_shards, "xmm": n_shards}
+    assert parts(project) == [f"nsc/{shard}.parquet" for shard in sorted(project.shards)]
+    assert "times in a row and is left alone until" in run.output
+    # Those that opened the breaker, what was under way then, and a probe in each pause: of all jobs.
+    most = 3 + (CONCURRENT_REQUESTS - 1) + elapsed_s / PAUSE_S
+    assert 3 <= len(watched.log("heasarc")) <= most
+
+    watched.faults([])
+    watched.clear_log()
+    time.sleep(PAUSE_S)
+    run = project.snakemake()
+    assert run.returncode == 0, run.output
+    assert run.fetches == {"fermigbm": n_shards, "xmm": n_shards}
+    assert watched.log("nsc") == []
+    assert len(watched.log("heasarc")) > most
+
+
+def parts(project: Project) -> list[str]:
+    folder = project.path("parts")
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.glob("[!.]*/[!.]*.parquet")
+    )
