@@ -13,7 +13,9 @@ from lightloom.config_schema import SCHEMAS, expected_value, load_schema
 #: The manual that holds the tables.
 MANUAL = SCHEMAS.parent / "README.md"
 
-_BLOCK = re.compile(r"(<!-- keys of (\w+) -->\n).*?(<!-- end of keys -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- keys of ([\w ]+) -->\n).*?(<!-- end of keys -->)", re.DOTALL)
+
+_FILES = {"config": "config.schema.yaml", "catalogue": "archives.schema.yaml"}
 
 
 def key_table(section: str) -> str:
@@ -21,15 +23,17 @@ def key_table(section: str) -> str:
 
     Parameters
     ----------
-    section : {"config", "catalogue"}
-        The user's configuration, or the catalogue of archives.
+    section : str
+        ``config`` (the user's configuration), ``catalogue`` (that of archives) or ``module`` with
+        the name of a module (its options).
 
     Returns
     -------
     str
         One line per key: its path, its values, its default, its meaning.
     """
-    name = {"config": "config.schema.yaml", "catalogue": "archives.schema.yaml"}[section]
+    module = section.removeprefix("module ")
+    name = _FILES[section] if module == section else f"modules/{module}.schema.yaml"
     lines = ["| key | value | default | meaning |", "|---|---|---|---|"]
     lines += _lines(load_schema(name), name, "")
     return "\n".join(lines)
@@ -47,7 +51,7 @@ def _lines(schema: Mapping[str, Any], file: str, prefix: str) -> Iterator[str]:
             continue
         subschema, subfile = _resolved(value, file)
         path = f"{prefix}{name}"
-        if "properties" not in subschema:
+        if "properties" not in subschema or "description" in subschema:
             default = "required" if name in schema.get("required", ()) else "–"
             if "default" in subschema:
                 default = f"`{json.dumps(subschema['default'])}`"
@@ -63,10 +67,13 @@ def _lines_below(schema: Mapping[str, Any], file: str, path: str) -> Iterator[st
         entry, entry_file = _resolved(schema["additionalProperties"], file)
         if "properties" in entry:
             yield from _lines(entry, entry_file, f"{path}.<name>.")
+    items, items_file = _resolved(schema.get("items", {}), file)
+    if "properties" in items and "allOf" not in items:
+        yield from _lines(items, items_file, f"{path}[].")
     # Several kinds have the same keys; a key is listed once for each of its meanings.
     lines: dict[str, None] = {}
-    for kind in schema.get("items", {}).get("allOf", ()):
-        item, item_file = _resolved(kind["then"], file)
+    for kind in items.get("allOf", ()):
+        item, item_file = _resolved(kind["then"], items_file)
         lines |= dict.fromkeys(_lines(item, item_file, f"{path}[]."))
     yield from lines
 

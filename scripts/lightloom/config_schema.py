@@ -124,7 +124,8 @@ def expected_value(schema: Mapping[str, Any]) -> str:
         Such as ``a number above 0 and at most 3600``.
     """
     if "enum" in schema:
-        return "one of " + ", ".join(map(str, schema["enum"]))
+        words = ("null" if value is None else str(value) for value in schema["enum"])
+        return f"one of {', '.join(words)}"
     return " or ".join(_expected_of_type(type_, schema) for type_ in _types(schema))
 
 
@@ -209,8 +210,8 @@ def _types(schema: Mapping[str, Any]) -> list[str]:
 
 
 def _expected_of_type(type_: str, schema: Mapping[str, Any]) -> str:
-    if type_ == "boolean":
-        return "true or false"
+    if type_ in ("boolean", "null"):
+        return {"boolean": "true or false", "null": "null"}[type_]
     if type_ in ("number", "integer"):
         words = {"exclusiveMinimum": "above", "minimum": "at least", "maximum": "at most"}
         limits = [f"{word} {schema[key]}" for key, word in words.items() if key in schema]

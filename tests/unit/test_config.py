@@ -15,12 +15,16 @@ import yaml
 from lightloom.conditions import OPERATORS
 from lightloom.config import SETTINGS, ArchiveSpec, Run, SampleConfig, TableSource, load_run
 from lightloom.config_docs import MANUAL, update_manual
-from lightloom.config_schema import SCHEMAS, load_schema
+from lightloom.config_schema import SCHEMAS, find_problems, load_schema
 from lightloom.errors import ConfigError
 from lightloom.schema import LIGHTCURVE
 
 CONFIG = SCHEMAS.parent
 Config = dict[str, Any]
+ARCHIVES = (
+    *("fermigbm", "gaia", "hcv", "icecube", "k2", "kepler", "neowise", "nsc", "panstarrs"),
+    *("rubin", "saxgrbm", "tess", "unwise", "xmm", "ztf"),
+)
 
 
 def _read(name: str) -> Config:
@@ -60,7 +64,7 @@ def _lines(config: Config) -> list[str]:
 def test_shipped_configuration(config: Config) -> None:
     run = load_run(config)
     assert run.results == Path("results")
-    assert run.enabled == ("gaia", "neowise", "panstarrs", "unwise", "ztf")
+    assert run.enabled == ARCHIVES
     assert list(run.archives) == sorted(config["catalogue"])
     (source,) = run.sample.sources
     assert (source.path, source.id, source.unit, source.frame) == (
@@ -109,18 +113,24 @@ def test_shipped_config_shows_the_defaults(config: Config) -> None:
 
 @pytest.mark.parametrize("overlay", ["live.yaml", "sky/embedded.yaml"])
 def test_overlays_only_replace_where_archives_lie(config: Config, overlay: str) -> None:
+    places = {"endpoint", "detections", "storage_options", "requires", "auth", "footprint"}
     run = load_run(config)
     options = _read(overlay)["archives"]
     for name, replaced in options.items():
-        assert set(replaced) <= {"endpoint", "detections", "storage_options"}
+        assert set(replaced) <= places | {"options"}
         assert set(replaced.get("detections", {})) <= {"endpoint"}
-        config["archives"][name].update(replaced)
+        assert set(replaced.get("options", {})) <= {"cloud_root", "probe"}
+        config["archives"][name].update(copy.deepcopy(replaced))
     changed = load_run(config)
     for name, replaced in options.items():
         before = run.archives[name]
         if "detections" in replaced:
             assert before.detections is not None
             replaced["detections"] = before.detections | replaced["detections"]
+        if "options" in replaced:
+            module = load_schema(f"modules/{before.module}.schema.yaml")
+            replaced["options"] = before.options | replaced["options"]
+            assert not find_problems(replaced["options"], module)
         assert changed.archives[name] == dataclasses.replace(before, **replaced)
 
 
@@ -134,7 +144,7 @@ def test_options_replace_those_of_the_catalogue(config: Config) -> None:
         "views": {"bright": [["native_value", "<", 15.5]]},
     }
     run = load_run(config)
-    assert run.enabled == ("gaia", "neowise", "panstarrs", "unwise")
+    assert run.enabled == tuple(name for name in ARCHIVES if name != "ztf")
     spec = run.archives["ztf"]
     assert spec.radius_arcsec == 2
     assert spec.storage_options == {"key": "value"}
@@ -145,7 +155,7 @@ def test_options_replace_those_of_the_catalogue(config: Config) -> None:
 def test_archive_without_options_is_in_the_catalogue_but_not_searched(config: Config) -> None:
     del config["archives"]["unwise"]
     run = load_run(config)
-    assert run.enabled == ("gaia", "neowise", "panstarrs", "ztf")
+    assert run.enabled == tuple(name for name in ARCHIVES if name != "unwise")
     assert "unwise" in run.archives
 
 
@@ -176,6 +186,26 @@ def test_module_without_options_takes_none(config: Config) -> None:
     ]
     config["catalogue"]["ztf"]["module"] = "mypackage.myarchive"
     assert load_run(config).archives["ztf"].options == {"speed": 1}
+
+
+def test_options_of_a_module_get_the_defaults_of_its_schema(config: Config) -> None:
+    given = {"table": "xmmssc", "probe": {"ra": 1, "dec": 2}}
+    config["catalogue"]["xmm"]["options"] = copy.deepcopy(given)
+    config["archives"]["xmm"]["options"] = {"upload": False}
+    spec = load_run(config).archives["xmm"]
+    properties = load_schema("modules/tap_lightcurve.schema.yaml")["properties"]
+    defaults = {key: value["default"] for key, value in properties.items() if "default" in value}
+    assert len(defaults) > 5
+    given["probe"]["expect_rows"] = 1
+    assert spec.options == defaults | given | {"upload": False}
+    # What is found depends on them, and so does the key of the archive's parts.
+    assert spec.settings()["options"] == spec.options
+
+
+def test_single_options_of_the_user_replace_those_of_the_catalogue(config: Config) -> None:
+    before = load_run(config).archives["tess"].options
+    config["archives"]["tess"]["options"] = {"bin_s": 1800}
+    assert load_run(config).archives["tess"].options == before | {"bin_s": 1800}
 
 
 def test_service_needs_no_columns(config: Config) -> None:
@@ -238,6 +268,10 @@ SOURCE_KEYS = (
     "cone, dec, format, frame, id, kind, label, label_column, max_targets, moc, parallax, path,"
     " pmdec, pmra, ra, ref_epoch, storage_options, unit"
 )
+TAP_OPTIONS = (
+    "adql, counted, exposures, expressions, match_margin_arcsec, maxrec, measurements, probe,"
+    " quote, table, units, upload, where"
+)
 IN_A_FILE = "(write it without quotes, in a file: values nested in --config arrive as text)"
 
 #: What is done to the shipped configuration, and all lines of the error.
@@ -261,7 +295,7 @@ WRONG: list[tuple[Any, ...]] = [
     (
         _edit("archives", "zft", value={"enabled": True}),
         "archives.zft: unknown archive, did you mean 'ztf'?"
-        " (expected: gaia, neowise, panstarrs, unwise, ztf)",
+        f" (expected: {', '.join(ARCHIVES)})",
     ),
     (
         _edit("archives", "ztf", "query_version", value=2),
@@ -546,6 +580,38 @@ WRONG: list[tuple[Any, ...]] = [
         " missing, expected it because layout is hive",
     ),
     (
+        _edit("archives", "nsc", "options", value={"tabel": "nsc_dr2.object"}),
+        f"archives.nsc.options.tabel: unknown key, did you mean 'table'? (expected: {TAP_OPTIONS})",
+    ),
+    (
+        _edit("archives", "hcv", "options", value={"probe": {"ra": 0, "dec": 0, "radius_deg": 2}}),
+        "archives.hcv.options.probe.radius_deg: found 2, expected a number above 0 and at most 0.5",
+    ),
+    (
+        _edit("archives", "tess", "options", value={"choice": [{"author": "SPOC"}]}),
+        "archives.tess.options.choice[0].file: missing, found only the keys: author",
+    ),
+    (
+        _edit("archives", "k2", "options", value={"bin_s": 0}),
+        "archives.k2.options.bin_s: found 0, expected a number above 0 or null",
+    ),
+    (
+        _edit("catalogue", "fermigbm", "options", "error_radius", "unit", value="rad"),
+        "catalogue.fermigbm.options.error_radius.unit:"
+        " found 'rad', expected one of deg, arcmin, arcsec",
+    ),
+    (
+        _remove("catalogue", "icecube", "options", "probe"),
+        "catalogue.icecube.options.probe: missing, found only the keys: table, band, error_radius,"
+        " whole_table, units",
+    ),
+    (
+        # What only the module can tell.
+        _edit("catalogue", "nsc", "options", "expressions", value={"mjd_mid": "exposure.mjd"}),
+        "catalogue.nsc.options.expressions.mjd_mid:"
+        " found 'exposure.mjd' with the table 'exposure', expected expo or meas",
+    ),
+    (
         _edit("archives", "gaia", "detections", value={"endpoint": "sky/detection"}),
         "archives.gaia.detections:"
         " found, expected none: the archive has no catalogue of detections",
@@ -594,6 +660,9 @@ def test_manual_is_up_to_date() -> None:
     text = MANUAL.read_text(encoding="utf-8")
     assert update_manual(text) == text
     assert text.count("| `catalogue.<name>.") > 30
+    for schema in sorted((SCHEMAS / "modules").glob("*.schema.yaml")):
+        module = schema.name.removesuffix(".schema.yaml")
+        assert f"\n<!-- keys of module {module} -->\n| key |" in text
 
 
 def test_loading_imports_nothing_heavy(shipped: Config) -> None:
