@@ -23,8 +23,9 @@ SERVICES = {
 }
 REQUESTS_PER_S = 6
 CONCURRENT_REQUESTS = 2
+#: For which the circuit breaker leaves a service alone [s].
 PAUSE_S = 6.0
-#: Few requests for few targets, but more than a service allows in a second.
+#: A target in each query, so that few targets make more requests than a service takes in a second.
 LIMITS = {
     "retries": 0,
     "requests_per_s": REQUESTS_PER_S,
@@ -78,8 +79,10 @@ def services_project(
     [
         ["--cores", "1"],
         ["--cores", "8"],
-        ["--cores", "8", "--resources", "mem_mb=1000000"]
-        + ["--set-threads", *(f"fetch_{name}=4" for name in SERVICES)],
+        [
+            *("--cores", "8", "--resources", "mem_mb=1000000"),
+            *("--set-threads", *(f"fetch_{name}=4" for name in SERVICES)),
+        ],
     ],
     ids=["one core", "many cores", "other resources"],
 )
@@ -121,7 +124,7 @@ def test_a_service_that_is_down_is_left_alone(
     assert run.fetches == {"fermigbm": n_shards, "nsc": n_shards, "xmm": n_shards}
     assert parts(project) == [f"nsc/{shard}.parquet" for shard in sorted(project.shards)]
     assert "times in a row and is left alone until" in run.output
-    # Those that opened the breaker, what was under way then, and a probe in each pause: of all jobs.
+    # Of all jobs: what opened the breaker, what was under way then, and a probe in each pause.
     most = 3 + (CONCURRENT_REQUESTS - 1) + elapsed_s / PAUSE_S
     assert 3 <= len(watched.log("heasarc")) <= most
 
