@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from lightloom.plan import part_paths
 from lightloom.schema import FINAL_STATES, SHARD, TARGET_ROWS
-from lightloom.sharding import overlap
+from lightloom.sharding import is_shard_name, overlap
 from lightloom.storage import sha256_file, write_json
 
 #: Columns of a shard that decide what is asked about a target.
@@ -201,12 +201,12 @@ def _link(source: Path, target: Path) -> None:
 
 def _candidates(part: Path) -> Iterator[tuple[Path, Path]]:
     """Yield rows and status of what may hold targets of a part, its own shard's first."""
-    names = {part.stem} | {
+    found = {
         path.name.split(".")[1] if path.name.startswith(".") else path.stem
         for path in part.parent.glob("*.parquet")
     }
-    shards = [name for name in names if name and overlap(name, part.stem)]
-    for shard in sorted(shards, key=lambda name: (name != part.stem, name)):
+    shards = {name for name in found if is_shard_name(name) and overlap(name, part.stem)}
+    for shard in (part.stem, *sorted(shards - {part.stem})):
         place = part.with_name(f"{shard}.parquet")
         yield _earlier(place, ".parquet"), _earlier(place, ".json")
         # The shard's own part is asked for anew.

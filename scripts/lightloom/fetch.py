@@ -34,6 +34,7 @@ from tenacity import (
 import lightloom
 from lightloom.archives import get_archive
 from lightloom.archives.base import SOURCES, Answer, Archive, Request, RequestPlan
+from lightloom.carry import Carried, carry, forget_earlier, keep_partial, target_hashes
 from lightloom.cluster import dask_client
 from lightloom.config import ArchiveSpec, DaskConfig
 from lightloom.errors import (
@@ -167,12 +168,14 @@ def _write_rows(
     archive: Archive,
     shard: pa.Table,
     attempts: list[Attempt],
+    carried: Carried,
     outcome: Outcome,
     footer: Mapping[str, str],
 ) -> None:
     """Write the rows of all finished targets in order, and settle their states."""
     objectids = shard["objectid"].combine_chunks()
     streams = [stream for attempt in attempts for stream in attempt.row_streams()]
+    streams += carried.streams
     with ParquetSink(path, LIGHTCURVE, footer) as sink:
         for rows in merge_by_target(streams, shard.num_rows, SORT_KEYS):
             target = rows["target"].to_numpy()
@@ -218,8 +221,8 @@ def fetch_shard(
     spec : ArchiveSpec
         The archive.
     key : mapping
-        What the part depends on; finished targets of an earlier attempt are used if their key is
-        the same.
+        What the part depends on. Finished targets of an earlier attempt are used if their key is
+        the same, those of earlier parts if their settings and code are.
     dask_config : DaskConfig
     threads, mem_mb : int
         Cores and memory [MB] of the job.
@@ -241,9 +244,11 @@ def fetch_shard(
     outcome = Outcome.pending(shard.num_rows)
     if attempt > 1:
         outcome.repeat_failures(unfinished.last_failures)
+    carried = carry(shard, part_path, key, ~unfinished.finished)
+    outcome.take_over(carried.targets, carried.outcome)
     pending = np.flatnonzero(~unfinished.finished & is_open(outcome.state))
     if len(pending) < shard.num_rows:
-        _log.info("going on where the last attempt ended: %d targets are left", len(pending))
+        _log.info("%d targets are left to ask for", len(pending))
     search = _Search(pending, unfinished.new_attempt(), outcome)
     _search_archive(archive, shard, search, dask_config, threads, mem_mb)
     search.attempt.keep_failures(outcome.lasting_failures)
@@ -256,7 +261,7 @@ def fetch_shard(
             "lightloom_release": spec.release,
             "lightloom_key": json.dumps(dict(key), sort_keys=True),
         }
-        _write_rows(rows_path, archive, shard, attempts, outcome, footer)
+        _write_rows(rows_path, archive, shard, attempts, carried, outcome, footer)
         _log.info("%s, shard %s: %s", spec.name, shard_path.stem, _summary(outcome))
         status = {
             "archive": spec.name,
@@ -264,18 +269,25 @@ def fetch_shard(
             "key": dict(key),
             "release": spec.release,
             "version": lightloom.__version__,
-            "targets": {"objectid": shard["objectid"].to_pylist(), **outcome.to_json()},
+            "targets": {
+                "objectid": shard["objectid"].to_pylist(),
+                "target_hash": target_hashes(shard),
+                **outcome.to_json(),
+            },
             "part": {"bytes": rows_path.stat().st_size, "sha256": sha256_file(rows_path)},
             "reads": {**vars(search.reads), "seconds": round(time.monotonic() - started, 3)},
             "methods": sorted(set().union(*(attempt.methods for attempt in attempts))),
             "retrieved_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         complete = not outcome.unfinished.any()
+        if not complete:
+            keep_partial(part_path, rows_path, status)
         if complete or allow_partial:
             rows_path.replace(part_path)
             write_json(status_path, status)
     if complete:
         unfinished.clear()
+        forget_earlier(part_path)
     elif not allow_partial:
         raise _failure(spec, shard_path.stem, outcome)
 

@@ -67,6 +67,12 @@ class Outcome:
         self.error_class[targets] = failures["error_class"]
         self.message[targets] = failures["message"]
 
+    def take_over(self, targets: NDArray[np.int64], finished: Mapping[str, list[Any]]) -> None:
+        """Record what earlier parts tell of finished targets, all but the number of rows."""
+        for name, values in finished.items():
+            column = getattr(self, name)
+            column[targets] = np.array(values, column.dtype)
+
     def fail(self, targets: NDArray[np.int64], error: ArchiveError) -> None:
         """Record a failed request; of several failures the first one stays."""
         state = "truncated" if isinstance(error, TruncatedAnswerError) else "failed"

@@ -6,6 +6,7 @@ hash on nothing but its own targets: other targets can come and go without touch
 """
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -42,6 +43,11 @@ def parse_leaf(name: str) -> tuple[int, int] | None:
         return None
     order, pixel = name.removeprefix("norder").split("-npix")
     return int(order), int(pixel)
+
+
+def is_shard_name(name: str) -> bool:
+    """Tell whether a text is a name that `split` gives."""
+    return re.fullmatch(rf"{ALL_SKY}|norder\d+-npix\d+", name) is not None
 
 
 def overlap(first: str, second: str) -> bool:

@@ -19,7 +19,9 @@ pytestmark = pytest.mark.timeout(900)
 RELATIVE = 1e-9
 #: Of a float64 MJD; the truth and the product round in different places.
 TIME_DAYS = 5e-11
-ROW_ORDER = ["objectid", "archive", "band", "survey_object_id", "time_mjd", "native_value"]
+#: Rows without a time, the padding of files, are told apart by field and flags.
+ROW_ORDER = ["objectid", "archive", "band", "survey_object_id", "time_mjd", "native_value",
+             "survey_field", "exposure_id", "flags_native"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +84,9 @@ def test_every_row_equals_the_truth(everywhere: Project, sky: Path) -> None:
         assert (found[name] == truth[name]).all(), name
     for name in ("survey_object_id", "survey_field", "exposure_id", "time_ref"):
         pd.testing.assert_series_equal(found[name], truth[name], check_dtype=False)
-    for name in ("flags_native", "native_value", "native_err", "exposure_s"):
+    for name in ("flags_native", "native_value", "native_err"):
         np.testing.assert_array_equal(found[name], truth[name], err_msg=name)
-    for name in ("flux_mjy", "flux_err_mjy"):
+    for name in ("flux_mjy", "flux_err_mjy", "exposure_s"):
         np.testing.assert_allclose(found[name], truth[name], rtol=RELATIVE, err_msg=name)
     for name in ("time_mjd", "time_mjd_tdb"):
         np.testing.assert_allclose(found[name], truth[name], rtol=0, atol=TIME_DAYS, err_msg=name)

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import pyarrow.parquet as pq
 import pytest
 
+from lightloom.carry import forget_earlier
 from lightloom.config import ArchiveSpec, DaskConfig
 from lightloom.errors import ArchiveError, ConfigError
 from lightloom.fetch import fetch_shard
@@ -138,7 +139,7 @@ def test_every_target_has_a_state(job: Job, service: Counted) -> None:
     assert job.targets["t1"]["n_sources"] == 1
     assert job.targets["t1"]["match_arcsec"] == 0.1
     # The jobs of an archive probe it once.
-    replace(job, part_path=job.part_path.with_name("other.parquet")).run()
+    job.run()
     assert [seen.path for seen in service.server.seen].count("/columns") == 1
 
 
@@ -258,7 +259,7 @@ def test_targets_outside_the_footprint_are_not_asked_for(job: Job, service: Coun
     assert outside == {f"t{number}" for number in range(N_TARGETS)} - {"t0", "t3"}
     # A shard outside is not even probed.
     service.server.seen.clear()
-    other = replace(job, part_path=job.part_path.with_name("other.parquet"))
+    other = replace(job)
     other.spec = replace(job.spec, footprint="0/1", limits=job.spec.limits | {"probe_valid_s": 0})
     other.run()
     assert set(other.states().values()) == {"outside_footprint"}
@@ -334,6 +335,8 @@ def test_what_a_kill_has_cut_is_asked_again(
     service.faults["t5"] = answer(b"no", 400)
     with pytest.raises(ArchiveError):
         job.run()
+    # A job that is killed does not get as far as this.
+    forget_earlier(job.part_path)
     answers = unfinished_path(job.part_path, ".answers") / "0000"
     lines = (answers / "answers.jsonl").read_text().splitlines(keepends=True)
     assert len(lines) == 5

@@ -10,6 +10,7 @@ from lightloom.sharding import (
     MAX_ORDER,
     POSITION_ORDER,
     content_hash,
+    is_shard_name,
     leaf_name,
     overlap,
     parse_leaf,
@@ -61,6 +62,9 @@ def test_a_new_target_touches_only_the_leaf_it_falls_in(pixels: list[int], extra
 def test_names_and_the_whole_sky() -> None:
     assert parse_leaf(leaf_name(3, 123)) == (3, 123)
     assert parse_leaf(ALL_SKY) is None
+    assert is_shard_name(ALL_SKY)
+    assert is_shard_name(leaf_name(3, 123))
+    assert not is_shard_name("norder3")
     assert [leaf.name for leaf in split(np.array([5, 7]), 2)] == [ALL_SKY]
     assert split(np.array([], np.int64), 2) == []
 
