@@ -15,6 +15,7 @@ from lightloom.config import load_run
 from lightloom.errors import LightloomError
 from lightloom.local_services import start_services
 from lightloom.plan import fetch_keys, load_plan, set_aside_unfinished, sync_plan
+from lightloom.services.credentials import check_tokens
 from snakemake.exceptions import WorkflowError
 
 
@@ -76,6 +77,8 @@ def growing(mem_mb):
 
 
 RUN = checked(load_run, config)
+if workflow.is_main_process:
+    checked(check_tokens, [RUN.archives[archive] for archive in RUN.enabled])
 # Jobs run with the plan that the main process has made: the sample may have changed meanwhile.
 PLAN = (
     checked(sync_plan, RUN, dry_run=dry_run())

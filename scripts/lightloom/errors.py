@@ -52,7 +52,7 @@ class TransientArchiveError(ArchiveError):
 
 
 class ArchiveDownError(TransientArchiveError):
-    """The archive is down, or wants to be left alone, for longer than a job waits."""
+    """The archive is down, busy, or wants to be left alone, for longer than a job waits."""
 
 
 class AuthenticationError(ArchiveError):

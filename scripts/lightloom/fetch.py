@@ -44,7 +44,7 @@ from lightloom.errors import (
 )
 from lightloom.footprint import within_footprint
 from lightloom.outcome import Outcome, is_open
-from lightloom.plan import service_path, unfinished_path
+from lightloom.plan import services_path, unfinished_path
 from lightloom.reads import Reads
 from lightloom.schema import LIGHTCURVE
 from lightloom.services.probe import ensure_probed
@@ -239,7 +239,7 @@ def fetch_shard(
     """
     started = time.monotonic()
     shard = pq.read_table(shard_path)
-    archive = get_archive(spec, service_path(part_path))
+    archive = get_archive(spec, services_path(part_path))
     unfinished = Unfinished(part_path, key, shard.num_rows)
     outcome = Outcome.pending(shard.num_rows)
     if attempt > 1:
@@ -336,7 +336,7 @@ def _search_archive(
 
 def _probed_plan(archive: Archive, targets: pa.Table) -> RequestPlan:
     if archive.spec.layout == "service":
-        ensure_probed(archive, archive.state, archive.spec.limits["probe_valid_s"])
+        ensure_probed(archive, archive.spec.limits["probe_valid_s"])
     return archive.plan(targets)
 
 

@@ -179,9 +179,9 @@ def unfinished_path(part: Path, suffix: str) -> Path:
     return part.with_name(f".{part.stem}.unfinished{suffix}")
 
 
-def service_path(part: Path) -> Path:
-    """Path of the folder that the jobs of an archive share; readers of the parts skip it."""
-    return part.parent / ".service"
+def services_path(part: Path) -> Path:
+    """Path of the folder that the jobs of all services share; readers of the parts skip it."""
+    return part.parent.parent / ".services"
 
 
 def set_aside_unfinished(

@@ -37,7 +37,7 @@ SERVICES = {
 HASTY = {
     "requests_per_s": 1000,
     "concurrent_requests": 4,
-    "timeout_s": 1.5,
+    "timeout_s": 60,
     "attempts": 2,
     "longest_wait_s": 0.05,
     "breaker_failures": 1000,
@@ -108,12 +108,14 @@ class ServiceRun:
     ----------
     folder : Path
     spec : ArchiveSpec
+    dask_config : DaskConfig
     """
 
     folder: Path
     spec: ArchiveSpec
+    dask_config: DaskConfig
 
-    def fetch(self, shard: pa.Table, *, attempt: int = 1) -> ArchiveError | None:
+    def fetch(self, shard: pa.Table, **limits: Any) -> ArchiveError | None:
         """Fetch as a job does, and return the error that it would end with."""
         self.folder.mkdir(parents=True, exist_ok=True)
         pq.write_table(shard, self.folder / "shard.parquet")
@@ -122,13 +124,12 @@ class ServiceRun:
                 shard_path=self.folder / "shard.parquet",
                 part_path=self.part,
                 status_path=self._status,
-                spec=self.spec,
+                spec=replace(self.spec, limits=self.spec.limits | limits),
                 key={"shard_hash": "1", "settings_hash": "2", "code_hash": "3"},
-                dask_config=DaskConfig("threads"),
+                dask_config=self.dask_config,
                 threads=2,
                 mem_mb=2000,
                 allow_partial=True,
-                attempt=attempt,
             )
         except ArchiveError as error:
             return error
@@ -137,11 +138,11 @@ class ServiceRun:
     @property
     def part(self) -> Path:
         """The light curves."""
-        return self.folder / "0.parquet"
+        return self.folder / "parts" / "0.parquet"
 
     @property
     def _status(self) -> Path:
-        return self.folder / "0.status.json"
+        return self.folder / "parts" / "0.status.json"
 
     @property
     def states(self) -> dict[str, str]:

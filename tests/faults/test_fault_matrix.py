@@ -1,15 +1,18 @@
 """Every fault at every service archive: nothing is lost unnoticed, and a rerun mends all of it."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from distributed import LocalCluster
 from service_runs import HASTY, SERVICES, ServiceRun, load_spec, shard_for
 
 from laboratory import Laboratory
+from lightloom.config import DaskConfig
 from lightloom.schema import FINAL_STATES, STATES
 
 SEEDS = (1, 2, 3)
@@ -30,9 +33,16 @@ FAULTS: dict[str, dict[str, Any]] = {
     "html": {"action": "html", "probability": 0.4},
     "overflow": {"action": "overflow", "fraction": 0.5, "probability": 0.4},
     "wrong columns": {"action": "wrong_columns", "drop": NEEDED, "probability": 0.4},
-    "missing target": {"action": "missing_target", "target": ["0", "1"], "probability": 0.6},
+    "missing target": {"action": "missing_target", "probability": 0.6},
     "out of service": {"action": "out_of_service", "seconds": 0.3},
 }  # fmt: skip
+
+#: Faults that are over when the client has waited long enough.
+WAITED_FOR = {"timeout", "slow"}
+PATIENCE_S = 1.5
+
+#: The Hubble Catalog of Variables tells no number of rows: nothing shows that some are missing.
+UNSEEN = {("hcv", "overflow"), ("hcv", "missing target")}
 
 
 @dataclass
@@ -45,16 +55,27 @@ class Undisturbed:
     n_bytes: int
 
 
+@pytest.fixture(scope="module")
+def dask_config() -> Iterator[DaskConfig]:
+    """Workers for all runs: starting some for each would take longer than the runs."""
+    with LocalCluster(
+        n_workers=1, threads_per_worker=4, processes=False, dashboard_address=":0"
+    ) as cluster:
+        yield DaskConfig("address", address=cluster.scheduler_address)
+
+
 @pytest.fixture(scope="module", params=sorted(SERVICES))
 def undisturbed(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     sky: Path,
     laboratory: Laboratory,
+    dask_config: DaskConfig,
 ) -> Undisturbed:
     name: str = request.param
     shard = shard_for(name, sky)
-    run = ServiceRun(tmp_path_factory.mktemp(name), load_spec(name, laboratory, HASTY))
+    spec = load_spec(name, laboratory, HASTY)
+    run = ServiceRun(tmp_path_factory.mktemp(name), spec, dask_config)
     laboratory.faults([])
     laboratory.clear_log()
     assert run.fetch(shard) is None
@@ -69,12 +90,17 @@ def test_fault(
     undisturbed: Undisturbed, laboratory: Laboratory, tmp_path: Path, fault: str, seed: int
 ) -> None:
     spec = undisturbed.run.spec
+    if (spec.name, fault) in UNSEEN:
+        pytest.skip("this archive's replies do not tell whether they are whole")
     service = SERVICES[spec.name]
     expected = undisturbed.run.states
-    run = ServiceRun(tmp_path / "run", spec)
-    laboratory.faults([FAULTS[fault] | {"service": service, "seed": seed}])
+    rule = FAULTS[fault] | {"service": service, "seed": seed}
+    if rule["action"] == "missing_target":
+        rule["position"] = _found_place(undisturbed)
+    run = ServiceRun(tmp_path / "run", spec, undisturbed.run.dask_config)
+    laboratory.faults([rule])
     try:
-        run.fetch(undisturbed.shard)
+        run.fetch(undisturbed.shard, **({"timeout_s": PATIENCE_S} if fault in WAITED_FOR else {}))
     finally:
         laboratory.faults([])
     found = run.states
@@ -92,3 +118,10 @@ def test_fault(
     assert len(asked) <= undisturbed.n_requests
     if len(open_targets) < undisturbed.shard.num_rows:
         assert sum(record["bytes_out"] for record in asked) < undisturbed.n_bytes
+
+
+def _found_place(undisturbed: Undisturbed) -> list[float]:
+    """Position of a target with data, and a radius around it."""
+    states = undisturbed.run.states
+    place = next(row for row in undisturbed.shard.to_pylist() if states[row["objectid"]] == "data")
+    return [place["ra_deg"], place["dec_deg"], 10.0]

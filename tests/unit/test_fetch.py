@@ -102,8 +102,7 @@ class Job:
         return {objectid: row["state"] for objectid, row in self.targets.items()}
 
     def hidden(self) -> list[str]:
-        names = {path.name for path in self.part_path.parent.glob(".*")}
-        return sorted(names - {".service"})
+        return sorted(path.name for path in self.part_path.parent.glob(".*"))
 
 
 @pytest.fixture

@@ -6,6 +6,9 @@ import pytest
 
 from project import SAMPLE, Project
 
+#: A token that must not show.
+SECRET = "s3cret-of-the-test"
+
 
 def unknown_archive(project: Project) -> None:
     archives = project.configuration["archives"] | {"zft": {"enabled": True}}
@@ -37,6 +40,18 @@ def half_read_table(project: Project) -> None:
     table.write_text(table.read_text()[:-12])
 
 
+def missing_tokens(project: Project) -> None:
+    """Two services that nobody may ask without a token: one is missing, one lies open."""
+    (project.root / "token").write_text(SECRET)
+    (project.root / "token").chmod(0o644)
+    changed = project.configuration
+    changed["archives"] |= {
+        "rubin": {"enabled": True, "auth": {"token_env": "NO_SUCH_TOKEN"}},
+        "nsc": {"enabled": True, "auth": {"token_file": "token"}},
+    }
+    project.configure(changed)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -46,6 +61,10 @@ def half_read_table(project: Project) -> None:
         (missing_table, ["yang2018.csv"]),
         (bad_row, ["yang2018.csv", "dec", "'north'"]),
         (half_read_table, ["yang2018.csv"]),
+        (
+            missing_tokens,
+            ["archives.rubin.auth", "NO_SUCH_TOKEN", "archives.nsc.auth", "mode 0644"],
+        ),
     ],
 )
 def test_wrong_input_is_refused(
@@ -58,5 +77,13 @@ def test_wrong_input_is_refused(
     for words in message:
         assert words in run.output
     assert "Traceback" not in run.output
+    assert SECRET not in run.output
     assert not run.jobs
     assert {path: path.stat().st_mtime_ns for path in project.path().rglob("*.parquet")} == results
+
+
+def test_a_dry_run_says_so_too(project: Project) -> None:
+    missing_tokens(project)
+    run = project.snakemake("--dry-run")
+    assert run.returncode != 0
+    assert "2 problems with tokens" in run.output

@@ -84,9 +84,8 @@ class Archive(ABC):
     spec : ArchiveSpec
         The archive's catalogue entry.
     state : Path
-        Folder shared by all jobs and workers of the archive, for what they have to know of each
-        other: the governor of a service, its last probe, jobs that run on its side. It need not
-        exist.
+        Folder shared by all jobs and workers of all services, for what they have to know of each
+        other (see `lightloom.services.folders`). It need not exist.
     """
 
     def __init__(self, spec: ArchiveSpec, state: Path) -> None:

@@ -30,6 +30,7 @@ from lightloom.errors import TruncatedAnswerError
 from lightloom.motion import positions_at
 from lightloom.plan import digest_json
 from lightloom.schema import QUALITY_BAD, QUALITY_GOOD, QUALITY_SUSPECT, TARGET_ROWS
+from lightloom.services.folders import archive_folder
 from lightloom.services.tap import Question, Service, ask_whole
 from lightloom.services.tap_adql import (
     PER_DEGREE,
@@ -128,7 +129,8 @@ class Heasarc(Archive):
 
     def _found_here(self, service: Service, ra_deg: FloatArray, dec_deg: FloatArray) -> pa.Table:
         """Search the whole table, which is fetched unless another job has done so."""
-        path = self.state / f"events-{digest_json(self.spec.settings())}.parquet"
+        name = f"events-{digest_json(self.spec.settings())}.parquet"
+        path = archive_folder(self.state, self.spec) / name
         with FileLock(path.with_suffix(".lock"), fallback_to_soft=False):
             if not path.exists():
                 self._fetch_table(service, path)

@@ -2,10 +2,11 @@
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lightloom.errors import AuthenticationError
+from lightloom.config import ArchiveSpec
+from lightloom.errors import AuthenticationError, ConfigError
 
 
 class Token:
@@ -70,6 +71,29 @@ def read_token(name: str, auth: Mapping[str, str]) -> Token | None:
     )
 
 
+def check_tokens(archives: Iterable[ArchiveSpec]) -> None:
+    """Check that every archive that asks for a token has one, before anything is fetched.
+
+    Parameters
+    ----------
+    archives : iterable of ArchiveSpec
+
+    Raises
+    ------
+    ConfigError
+        If a token is missing, or others can read its file; the message has a line for each archive.
+    """
+    problems = []
+    for spec in archives:
+        try:
+            read_token(spec.name, spec.auth)
+        except AuthenticationError as error:
+            problems.append(f"{error}; or archives.{spec.name}.enabled: false")
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} with tokens:"
+        raise ConfigError("\n  ".join([count, *problems]))
+
+
 def _read_file(name: str, path: Path) -> str:
     if not path.is_file():
         return ""
@@ -79,4 +103,10 @@ def _read_file(name: str, path: Path) -> str:
             f"archives.{name}.auth.token_file: {path} has mode {mode:04o}, expected 0600: others"
             " than its owner may use the token"
         )
-    return path.read_text().strip()
+    try:
+        # What is no text is no token either.
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError as error:
+        raise AuthenticationError(
+            f"archives.{name}.auth.token_file: {path} cannot be read: {error.strerror}"
+        ) from error

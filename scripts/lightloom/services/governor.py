@@ -1,9 +1,9 @@
-"""Politeness: what all jobs of a run together may ask of one archive.
+"""Politeness: what all jobs of a run together may ask of one service.
 
-The processes that ask an archive, on one machine or on several, know nothing of each other but a
+The processes that ask a service, on one machine or on several, know nothing of each other but a
 folder. In it lie the slots (a file each, locked by the request that uses it, so that the kernel
 frees the slot of a killed process) and a small state file (what was admitted in the last moments,
-how often the archive failed, until when it is to be left alone), changed under a lock and replaced
+how often the service failed, until when it is to be left alone), changed under a lock and replaced
 atomically.
 
 Rate limiters and circuit breakers of the package index keep their state in one process, or need a
@@ -70,6 +70,8 @@ class _State:
     recent : dict
         Start and end of the admitted requests that still count; an end is None until the whole
         answer is there.
+    window_s : float
+        Longest window in which one of the archives of the service counts requests [s].
     failures : int
         Failed requests since the last success.
     quiet : _Rest
@@ -83,6 +85,7 @@ class _State:
     """
 
     recent: dict[str, tuple[float, float | None]] = field(default_factory=dict)
+    window_s: float = 0.0
     failures: int = 0
     quiet: _Rest = field(default_factory=_Rest)
     opened: _Rest | None = None
@@ -107,6 +110,7 @@ class _State:
                 )
                 for name, (start, end) in document["recent"].items()
             },
+            window_s=min(float(document["window_s"]), LONGEST_QUIET_S),
             failures=int(document["failures"]),
             quiet=_rest(document["quiet"], now_s),
             opened=None if opened is None else _rest(opened, now_s),
@@ -123,12 +127,13 @@ def _rest(document: Mapping[str, Any], now_s: float) -> _Rest:
 
 
 class Governor:
-    """The limits of one archive, kept by all processes that share a folder.
+    """The limits of one archive, kept by all processes that ask its service.
 
     Parameters
     ----------
     folder : Path
-        The shared folder; on a network file system it has to support ``flock``.
+        The folder of the service, shared by the processes of all its archives; on a network file
+        system it has to support ``flock``.
     limits : mapping
         ``concurrent_requests``, ``requests_per_s``, ``timeout_s``, ``attempts``,
         ``longest_wait_s``, ``breaker_failures`` and ``breaker_pause_s`` of the catalogue entry.
@@ -140,6 +145,10 @@ class Governor:
     and its answer, however long a busy machine or the network delays it. So a request is admitted
     only if fewer than the limit are under way or were answered within the last second; one that is
     under way for more than `ARRIVAL_S` has arrived long ago. Admissions are also spread evenly.
+
+    *Archives of one service.* Each keeps its own limits, and counts the requests, slots and
+    failures of all. One with lower limits gives way to the others; all together keep to the highest
+    ones.
 
     *Clock.* Time is read from the shared folder (a file's modification time), so that hosts whose
     clocks differ agree. Times in the future mean that the clock was set back, and are cut.
@@ -228,19 +237,24 @@ class Governor:
                 f"the archive asks to be left alone until {_utc(state.quiet.until_s)}",
                 retry_after_s=quiet_s,
             )
-        counts_until_s = {
-            name: min(end or now_s, start + ARRIVAL_S) + self._window_s + MARGIN_S
+        arrived_s = {
+            name: min(end or now_s, start + ARRIVAL_S) + MARGIN_S
             for name, (start, end) in state.recent.items()
         }
+        # Another archive of the service may count requests for longer than this one.
+        state.window_s = max(self._window_s, state.window_s if state.recent else 0.0)
         state.recent = {
-            name: times for name, times in state.recent.items() if counts_until_s[name] > now_s
+            name: times
+            for name, times in state.recent.items()
+            if arrived_s[name] + state.window_s > now_s
         }
         waits_s = [quiet_s]
         if state.recent:
             last_s = max(start for start, _ in state.recent.values())
             waits_s.append(last_s + self._spacing_s - now_s)
         if len(state.recent) >= self._per_window:
-            waits_s.append(sorted(counts_until_s.values())[-self._per_window] - now_s)
+            nth_last_s = sorted(arrived_s.values())[-self._per_window]
+            waits_s.append(nth_last_s + self._window_s - now_s)
         return max(waits_s)
 
     def _admit(self, state: _State, now_s: float, name: str) -> None:

@@ -38,6 +38,7 @@ from lightloom.errors import (
 )
 from lightloom.reads import Reads
 from lightloom.services.credentials import Token, read_token
+from lightloom.services.folders import service_folder
 from lightloom.services.governor import Governor
 
 #: A body up to this size stays in memory, a larger one goes to a temporary file [bytes].
@@ -76,7 +77,7 @@ def service_session(spec: ArchiveSpec, state: Path) -> ServiceSession:
     spec : ArchiveSpec
         Its limits, its endpoint and where its token is found.
     state : Path
-        Folder shared by all jobs of the archive.
+        Folder shared by the jobs of all services.
 
     Returns
     -------
@@ -97,7 +98,9 @@ def service_session(spec: ArchiveSpec, state: Path) -> ServiceSession:
     session.headers["User-Agent"] = f"lightloom/{lightloom.__version__}"
     if token:
         session.auth = _TokenAuth(token, spec.endpoint)
-    adapter = _GovernedAdapter(session, Governor(state, spec.limits), spec, token)
+    adapter = _GovernedAdapter(
+        session, Governor(service_folder(state, spec), spec.limits), spec, token
+    )
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session

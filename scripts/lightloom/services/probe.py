@@ -9,11 +9,12 @@ from filelock import FileLock
 
 from lightloom.archives.base import Archive
 from lightloom.plan import code_hash, digest_json
+from lightloom.services.folders import archive_folder
 
 _log = logging.getLogger(__name__)
 
 
-def ensure_probed(archive: Archive, state: Path, valid_s: float) -> None:
+def ensure_probed(archive: Archive, valid_s: float) -> None:
     """Probe an archive, unless that was done lately with the same settings and code.
 
     Jobs that come while another one probes wait for its result. Only success is kept: an archive
@@ -22,8 +23,6 @@ def ensure_probed(archive: Archive, state: Path, valid_s: float) -> None:
     Parameters
     ----------
     archive : Archive
-    state : Path
-        Folder shared by all jobs of the archive.
     valid_s : float
         For how long a probe holds [s].
 
@@ -32,10 +31,11 @@ def ensure_probed(archive: Archive, state: Path, valid_s: float) -> None:
     ArchiveError
         What `Archive.probe` raises.
     """
-    state.mkdir(parents=True, exist_ok=True)
-    record = state / "probe.json"
+    folder = archive_folder(archive.state, archive.spec)
+    folder.mkdir(parents=True, exist_ok=True)
+    record = folder / "probe.json"
     asked = [digest_json(archive.spec.settings()), code_hash(archive.spec)]
-    with FileLock(state / "probe.lock", fallback_to_soft=False):
+    with FileLock(folder / "probe.lock", fallback_to_soft=False):
         if _holds(record, asked, valid_s):
             return
         archive.probe()

@@ -30,6 +30,7 @@ from lightloom.errors import (
     TransientArchiveError,
     TruncatedAnswerError,
 )
+from lightloom.services.folders import archive_folder
 from lightloom.services.http import archive_errors, service_session
 from lightloom.services.tap_jobs import ServerJob, job_name
 from lightloom.services.tap_votable import ExpectedColumn, reply_table
@@ -76,7 +77,7 @@ class Service:
     spec : ArchiveSpec
         With ``maxrec``, most rows of a reply, among its options.
     state : pathlib.Path
-        Folder that all jobs of the archive share.
+        Folder shared by the jobs of all services.
 
     Attributes
     ----------
@@ -87,7 +88,7 @@ class Service:
     def __init__(self, spec: ArchiveSpec, state: Path) -> None:
         self._spec = spec
         self.endpoint = spec.endpoint
-        self._jobs = state / "jobs"
+        self._jobs = archive_folder(state, spec) / "jobs"
         self._maxrec: int = spec.options["maxrec"]
         self.session = service_session(spec, state)
         self._service = TAPService(spec.endpoint, session=self.session)
@@ -148,7 +149,9 @@ class Service:
 
     def _by_job(self, question: Question) -> TAPResults:
         name = job_name(self.endpoint, question.adql, str(self._maxrec), question.upload)
-        job = ServerJob(self._jobs / f"{name}.json", self.session, self._spec.limits["poll_s"])
+        limits = self._spec.limits
+        record = self._jobs / f"{name}.json"
+        job = ServerJob(record, self.session, limits["poll_s"], limits["job_timeout_s"])
         results = _read(
             job.run(lambda: self._service.submit_job(question.adql, **self._arguments(question)))
         )

@@ -14,7 +14,12 @@ from pathlib import Path
 import requests
 from pyvo.dal.tap import AsyncTAPJob
 
-from lightloom.errors import ArchiveError, BadRequestError, TransientArchiveError
+from lightloom.errors import (
+    ArchiveDownError,
+    ArchiveError,
+    BadRequestError,
+    TransientArchiveError,
+)
 from lightloom.storage import write_json
 
 #: Phases (UWS 1.1) that a job does not leave by itself.
@@ -45,12 +50,17 @@ class ServerJob:
     session : requests.Session
     poll_s : float
         Time between the first two looks at the job [s]; it grows tenfold.
+    timeout_s : float
+        Longest time to wait for the end of the job [s].
     """
 
-    def __init__(self, record: Path, session: requests.Session, poll_s: float) -> None:
+    def __init__(
+        self, record: Path, session: requests.Session, poll_s: float, timeout_s: float
+    ) -> None:
         self._record = record
         self._session = session
         self._poll_s = poll_s
+        self._timeout_s = timeout_s
 
     def run(self, submit: Callable[[], AsyncTAPJob]) -> requests.Response:
         """Return the result of the job, once it has ended.
@@ -67,6 +77,8 @@ class ServerJob:
 
         Raises
         ------
+        ArchiveDownError
+            If the job has not ended in time; it is gone on with when the same is asked again.
         ArchiveError
             If the job failed; it is forgotten then.
         """
@@ -114,8 +126,15 @@ class ServerJob:
 
     def _wait(self) -> str:
         """Return the phase in which the job has ended."""
+        deadline_s = time.monotonic() + self._timeout_s
         wait_s = self._poll_s
         while (phase := self._job.phase) not in _ENDED:
-            time.sleep(wait_s)
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0.0:
+                raise ArchiveDownError(
+                    f"{self._job.url}: the job is {phase} after {self._timeout_s:g} s of waiting;"
+                    " the next run goes on with it"
+                )
+            time.sleep(min(wait_s, left_s))
             wait_s = min(wait_s * _POLL_GROWTH, self._poll_s * _POLL_GROWTH_LIMIT)
         return str(phase)

@@ -109,7 +109,7 @@ def test_whole_table_is_fetched_once_in_pieces_that_no_reply_truncates(
     counts = len(events()) // 25
     # Each piece is asked for and counted, and the table is counted.
     assert 2 * counts < len(laboratory.log("heasarc")) < 4 * counts
-    assert [path.suffix for path in sorted(tmp_path.glob("events-*"))] == [".lock", ".parquet"]
+    assert [path.suffix for path in sorted(tmp_path.rglob("events-*"))] == [".lock", ".parquet"]
 
 
 def test_whole_table_is_the_same_file_however_it_was_cut(
@@ -120,7 +120,7 @@ def test_whole_table_is_the_same_file_however_it_was_cut(
         state = tmp_path / str(maxrec)
         spec = service_spec(laboratory, "icecube", options={"maxrec": maxrec})
         ask(spec, state, RA_DEG, DEC_DEG)
-        (path,) = state.glob("events-*.parquet")
+        (path,) = state.rglob("events-*.parquet")
         contents.append(path.read_bytes())
     assert contents[0] == contents[1]
 
@@ -134,7 +134,7 @@ def test_whole_table_of_which_rows_are_missing_is_not_kept(
     laboratory.faults([missing])
     with pytest.raises(TruncatedAnswerError, match="has 0 rows, the service counts 1"):
         ask(spec, tmp_path, RA_DEG, DEC_DEG)
-    assert not list(tmp_path.glob("events-*.parquet"))
+    assert not list(tmp_path.rglob("events-*.parquet"))
     laboratory.faults([])
     _, answers = ask(spec, tmp_path, RA_DEG, DEC_DEG)
     assert _found(rows_of(answers)) == _expected()

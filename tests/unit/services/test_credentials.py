@@ -1,11 +1,13 @@
 """Tokens are found where the entry says, and only if nobody else can read them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lightloom.errors import AuthenticationError
-from lightloom.services.credentials import read_token
+from lightloom.errors import AuthenticationError, ConfigError
+from lightloom.services.credentials import check_tokens, read_token
+from small_server import counter_spec
 
 BOTH = {"token_env": "SURVEY_TOKEN", "token_file": "token"}
 
@@ -52,6 +54,37 @@ def test_missing_and_wrong_tokens_are_named(folder: Path, monkeypatch: pytest.Mo
         with pytest.raises(AuthenticationError, match=f"a value with blanks .* {places}") as error:
             read_token("survey", BOTH)
         assert text not in str(error.value)
+
+
+def test_a_file_that_is_no_text_is_no_token(folder: Path) -> None:
+    (folder / "token").write_bytes(b"\xff\xfes3cret")
+    (folder / "token").chmod(0o600)
+    with pytest.raises(AuthenticationError, match="a value with blanks or other") as error:
+        read_token("survey", BOTH)
+    assert "s3cret" not in str(error.value)
+
+
+def test_all_tokens_are_checked_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = counter_spec("https://tap.example.org")
+    write(folder / "open", "s3cret", 0o644)
+    monkeypatch.setenv("SURVEY_TOKEN", "t0ken")
+    archives = [
+        replace(entry, name=name, auth=auth)
+        for name, auth in {
+            "free": {},
+            "good": BOTH,
+            "lost": {"token_env": "NO_SUCH_TOKEN"},
+            "open": {"token_file": "open"},
+        }.items()
+    ]
+    check_tokens(archives[:2])
+    with pytest.raises(ConfigError) as error:
+        check_tokens(archives)
+    summary, *problems = str(error.value).splitlines()
+    assert summary == "2 problems with tokens:"
+    assert "archives.lost.auth: found nothing in environment variable NO_SUCH_TOKEN" in problems[0]
+    assert "archives.open.auth.token_file: open has mode 0644, expected 0600" in problems[1]
+    assert "s3cret" not in str(error.value)
 
 
 def test_a_token_does_not_show_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,42 @@ def test_no_window_holds_more_however_requests_are_delayed(
         assert sum(begin_s <= time_s < begin_s + window_s for time_s in arrivals_s) <= most
 
 
+def test_archives_of_a_service_count_the_requests_of_each_other(tmp_path: Path) -> None:
+    slow, fast = governor(tmp_path, requests_per_s=0.5), governor(tmp_path, requests_per_s=5)
+    assert seconds_of_a_request(slow) < 0.5
+    # The faster one is not slowed, and does not make the slower one forget.
+    time.sleep(1.2)
+    assert seconds_of_a_request(fast) < 0.5
+    assert 1.5 < seconds_of_a_request(slow) < 2.5
+
+
+def test_archives_of_a_service_share_its_slots(tmp_path: Path) -> None:
+    one, other = (governor(tmp_path, concurrent_requests=2, requests_per_s=9) for _ in range(2))
+    done = threading.Event()
+
+    def ask() -> None:
+        with other.request():
+            done.set()
+
+    waiting = threading.Thread(target=ask)
+    with one.request():
+        with other.request():
+            waiting.start()
+            assert not done.wait(0.5)
+        assert done.wait(2.0)
+    waiting.join()
+
+
+def test_archives_of_a_service_share_its_failures(tmp_path: Path) -> None:
+    one = governor(tmp_path, breaker_failures=2, breaker_pause_s=60.0)
+    other = governor(tmp_path, breaker_failures=2, breaker_pause_s=60.0)
+    fail(one)
+    fail(other)
+    for each in (one, other):
+        with pytest.raises(TransientArchiveError, match="2 times in a row"), each.request():
+            pytest.fail("nothing may be asked")
+
+
 def test_a_killed_process_frees_its_slot(tmp_path: Path) -> None:
     limits = LIMITS | {"concurrent_requests": 1, "requests_per_s": 2}
     holder = start("holding_process.py", tmp_path, json.dumps(limits))
@@ -223,7 +259,7 @@ def test_a_damaged_state_is_begun_anew(tmp_path: Path) -> None:
 @given(place=st.integers(0, 10_000), byte=st.integers(0, 255), cut=st.booleans())
 def test_damage_of_any_kind_is_survived(tmp_path: Path, place: int, byte: int, cut: bool) -> None:
     rest = _Rest(1e9, 30.0)
-    state = _State({"a": (1e9, None), "b": (1e9, 1e9)}, 3, rest, rest, "a", 1)
+    state = _State({"a": (1e9, None), "b": (1e9, 1e9)}, 2.5, 3, rest, rest, "a", 1)
     content = json.dumps(asdict(state)).encode()
     path = tmp_path / "governor.json"
     path.write_bytes(content)

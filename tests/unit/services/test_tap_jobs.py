@@ -20,7 +20,7 @@ from small_services import ask, positions, rows_of, service_spec, write_tables
 from laboratory import Laboratory
 from lightloom.archives import get_archive
 from lightloom.config import ArchiveSpec
-from lightloom.errors import BadRequestError, TransientArchiveError
+from lightloom.errors import ArchiveDownError, BadRequestError, TransientArchiveError
 
 HERE = Path(__file__).parent
 
@@ -59,7 +59,7 @@ def _submissions(laboratory: Laboratory) -> list[str]:
 
 
 def _records(state: Path) -> list[Path]:
-    return sorted((state / "jobs").glob("*.json"))
+    return sorted(state.rglob("jobs/*.json"))
 
 
 def _job_url(state: Path) -> str:
@@ -119,6 +119,24 @@ def test_job_that_was_not_started_is_started_by_the_next_attempt(
     _, answers = ask(spec, tmp_path, *positions())
     assert len(_submissions(laboratory)) == 2
     assert answers[0].rows.num_rows
+
+
+def test_job_that_takes_too_long_is_gone_on_with_later(
+    laboratory: Laboratory, spec: ArchiveSpec, tmp_path: Path
+) -> None:
+    _, plain = ask(spec, tmp_path / "plain", *positions())
+    laboratory.clear_log()
+    laboratory.faults([slow_job(2.0)])
+    hasty = service_spec(laboratory, "nsc", limits={"sync_targets": 0, "job_timeout_s": 0.3})
+    began = time.monotonic()
+    with pytest.raises(ArchiveDownError, match=r"the job is (QUEUED|EXECUTING) after 0\.3 s"):
+        ask(hasty, tmp_path, *positions())
+    assert time.monotonic() - began < 2.0
+    assert len(_records(tmp_path)) == 1
+    _, answers = ask(spec, tmp_path, *positions())
+    # The job for the targets once, the one for the objects once.
+    assert len(_submissions(laboratory)) == 2
+    pd.testing.assert_frame_equal(rows_of(answers), rows_of(plain))
 
 
 def test_failure_while_waiting_leaves_the_job_for_the_next_attempt(
