@@ -40,6 +40,18 @@ REMEDIES = {
         "The archive's tables are not as its entry in config/archives.yaml says. Compare its"
         " columns and units, correct the entry, raise its query_version, and run again."
     ),
+    "authentication": (
+        "The archive refuses the token, or there is none. See `auth` in the archive's entry; a file"
+        " with a token must be readable by you alone (mode 0600)."
+    ),
+    "bad_request": (
+        "The archive does not understand the question. Compare the queries and the endpoint of its"
+        " entry with the archive's documentation."
+    ),
+    "truncated": (
+        "The archive cuts even the smallest answer short. Ask for less about these targets, such as"
+        " a smaller radius, or set allow_partial: true to go on without them."
+    ),
     "damaged_file": (
         "A file of the archive is damaged or absent. Run again later; if it stays so, tell the"
         " archive, or set allow_partial: true to go on without these targets."
