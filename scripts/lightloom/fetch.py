@@ -55,6 +55,9 @@ from lightloom.unfinished import Attempt, Unfinished
 #: Order of the rows of one target; the remaining columns break ties.
 SORT_KEYS = ("band", "survey_object_id", "time_mjd")
 
+#: Rows of a row group of a part: fewer than in the results, as a job writes it in little memory.
+_ROW_GROUP_ROWS = 32_768
+
 #: Factor of the growing random wait between two attempts at a request [s].
 _FIRST_WAIT_S = 0.5
 
@@ -176,7 +179,7 @@ def _write_rows(
     objectids = shard["objectid"].combine_chunks()
     streams = [stream for attempt in attempts for stream in attempt.row_streams()]
     streams += carried.streams
-    with ParquetSink(path, LIGHTCURVE, footer) as sink:
+    with ParquetSink(path, LIGHTCURVE, footer, row_group_rows=_ROW_GROUP_ROWS) as sink:
         for rows in merge_by_target(streams, shard.num_rows, SORT_KEYS):
             target = rows["target"].to_numpy()
             outcome.n_rows += np.bincount(target, minlength=shard.num_rows)
@@ -252,6 +255,8 @@ def fetch_shard(
     search = _Search(pending, unfinished.new_attempt(), outcome)
     _search_archive(archive, shard, search, dask_config, threads, mem_mb)
     search.attempt.keep_failures(outcome.lasting_failures)
+    # What answers took comes back now, not while they are merged: a worker's memory is bounded.
+    pa.default_memory_pool().release_unused()
     attempts = unfinished.attempts
     _count_sources(attempts, outcome)
     with _scratch_folder(unfinished_path(part_path, ".scratch")) as scratch:

@@ -24,6 +24,9 @@ from lightloom.storage import write_json
 
 _FAILURES = "failures.json"
 
+#: Rows that are read back together: while answers are merged, as many of each are in memory.
+_BATCH_ROWS = 1024
+
 _log = logging.getLogger(__name__)
 
 
@@ -160,7 +163,7 @@ class Attempt:
         path = self._rows_path(self._n_kept)
         if rows.num_rows:
             with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, TARGET_ROWS) as writer:
-                writer.write_table(_renumbered(rows, asked))
+                writer.write_table(_renumbered(rows, asked), max_chunksize=_BATCH_ROWS)
         record = _Record(
             targets=asked[np.unique(request.targets)].tolist(),
             incomplete=asked[sorted(answer.incomplete)].tolist(),
@@ -250,7 +253,8 @@ class Attempt:
         return [self._row_stream(path) for path, record in self._records if record.rows_bytes]
 
     def _row_stream(self, path: Path) -> Iterator[pa.Table]:
-        with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+        # Pages of a mapped file would count as memory of the job until its last row is read.
+        with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
             for index in range(reader.num_record_batches):
                 yield self._counting(pa.table(reader.get_batch(index)))
 

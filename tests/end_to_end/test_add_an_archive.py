@@ -102,6 +102,9 @@ def test_each_run_fetches_what_is_new(followed: Followed) -> None:
     assert followed.run("mysurvey.yaml").fetches.keys() == {"mysurvey", "nsc", "ztf"}
     assert followed.run("mytap.yaml").fetches.keys() == {"mytap"}
     assert followed.run("observatory.yaml").fetches.keys() == {"observatory"}
+    logs = followed.project.root / "trial" / "logs"
+    assert (logs / "fetch" / "mysurvey" / "allsky.log").exists()
+    assert (logs / "services" / "sky.log").exists()
 
 
 @pytest.mark.parametrize(("added", "built_in"), [("mysurvey", "ztf"), ("mytap", "nsc")])

@@ -72,11 +72,11 @@ def _lay_over(config: dict[str, Any], changes: dict[str, Any]) -> None:
             config[key] = value
 
 
-def shard_for(name: str, sky: Path) -> pa.Table:
+def shard_for(name: str, sky: Path, n_of_a_kind: int = _TARGETS_OF_A_KIND) -> pa.Table:
     """Targets of the sky for one archive: some of each state, ordered as in a shard."""
     states = pd.read_parquet(sky / "truth" / "states.parquet")
     states = states[states["archive"] == name]
-    chosen = states.groupby("state").head(_TARGETS_OF_A_KIND)["objectid"]
+    chosen = states.groupby("state").head(n_of_a_kind)["objectid"]
     places = pd.concat(
         [
             pd.read_csv(sky / "awkward.csv"),

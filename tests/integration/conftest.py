@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-# The catalogues are written as those of the unit tests are.
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "catalogs"))
+# The catalogues are written as those of the unit tests are, and services are asked as in the tests
+# of faults.
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS / "unit" / "catalogs"), str(TESTS / "faults")]
 
 
 def rclone() -> str:

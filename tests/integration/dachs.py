@@ -24,14 +24,13 @@ URL = f"http://127.0.0.1:{PORT}/tap"
 
 _CONFIGURATION = Path("/etc/gavo.rc")
 _INPUTS = Path("/var/gavo/inputs")
-_LIMITS = """[general]
+# Its limits of uploads are those that it has by default: 500 kB in a query, 20 MB in a job.
+_SETTINGS = """[general]
 maintainerAddress: invalid@example.com
 [web]
 serverURL: http://127.0.0.1:{port}
 bindAddress: 127.0.0.1
 serverPort: {port}
-maxUploadSize: 2000000000
-maxSyncUploadSize: 2000000000
 [async]
 defaultExecTimeSync: 600
 defaultMAXREC: {maxrec}
@@ -42,7 +41,6 @@ _TYPES = {
     pa.int64(): "bigint",
     pa.int32(): "integer",
     pa.int16(): "smallint",
-    pa.bool_(): "boolean",
     pa.string(): "text",
 }
 
@@ -70,7 +68,7 @@ def serve(tables: dict[str, dict[str, Path]], maxrec: int = 5_000_000) -> Iterat
         _run("pg_ctlcluster", "15", "main", "start")
     _wait_until(lambda: subprocess.call(["pg_isready", "-q"]) == 0)
     before = _CONFIGURATION.read_text() if _CONFIGURATION.exists() else None
-    _CONFIGURATION.write_text(_LIMITS.format(port=PORT, maxrec=maxrec))
+    _CONFIGURATION.write_text(_SETTINGS.format(port=PORT, maxrec=maxrec))
     try:
         for schema, of_schema in tables.items():
             _import(schema, of_schema)
@@ -114,7 +112,8 @@ def _import(schema: str, tables: dict[str, Path]) -> None:
     described = []
     for name, path in tables.items():
         table = pq.read_table(path)
-        pyarrow.csv.write_csv(_with_nulls(table), folder / "data" / f"{name}.csv")
+        table = _with_nulls(_with_bits(table))
+        pyarrow.csv.write_csv(table, folder / "data" / f"{name}.csv")
         described.append(_described(name, table.schema))
     (folder / "q.rd").write_text(
         f'<resource schema="{schema}">\n'
@@ -124,6 +123,16 @@ def _import(schema: str, tables: dict[str, Path]) -> None:
         f"{''.join(described)}</resource>\n"
     )
     _run("dachs", "imp", f"{schema}/q")
+
+
+def _with_bits(table: pa.Table) -> pa.Table:
+    """Return the table with 0 and 1 as its truth values, as ADQL has none."""
+    return table.cast(
+        pa.schema(
+            field.with_type(pa.int16()) if pa.types.is_boolean(field.type) else field
+            for field in table.schema
+        )
+    )
 
 
 def _with_nulls(table: pa.Table) -> pa.Table:
@@ -160,5 +169,8 @@ def _column(field: pa.Field) -> str:
         if metadata.get(key)
     )
     # A column of integers has to say what stands for null.
-    null = '<values nullLiteral="-2147483648"/>' if pa.types.is_integer(field.type) else ""
+    lowest = (
+        -(2 ** (min(field.type.bit_width, 32) - 1)) if pa.types.is_integer(field.type) else None
+    )
+    null = "" if lowest is None else f'<values nullLiteral="{lowest}"/>'
     return f'<column name="{field.name}" type="{_TYPES[field.type]}" {described}>{null}</column>\n'

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 from lightloom.conditions import OPERATORS
 from lightloom.config import SETTINGS, ArchiveSpec, Run, SampleConfig, TableSource, load_run
@@ -132,6 +133,16 @@ def test_overlays_only_replace_where_archives_lie(config: Config, overlay: str) 
             replaced["options"] = before.options | replaced["options"]
             assert not find_problems(replaced["options"], module)
         assert changed.archives[name] == dataclasses.replace(before, **replaced)
+
+
+def test_the_real_archives_are_those_of_the_catalogue(config: Config) -> None:
+    catalogue = load_run(config).archives
+    # As the Snakefile and its option --configfile merge them.
+    for overlay in ("sky/embedded.yaml", "live.yaml"):
+        update_config(config, _read(overlay))
+    run = load_run(config)
+    assert run.archives == catalogue
+    assert run.services == ()
 
 
 def test_options_replace_those_of_the_catalogue(config: Config) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lightloom.plots.style import GREY, INK, band_colours, figure_style, save_figure
 from lightloom.schema import QUALITY_BAD, QUALITY_GOOD, QUALITY_SUSPECT
 
-_MARKERS = {"detection": "o", "forced": "o", "limit": "v", "event": "*"}
+_MARKERS = {"detection": "o", "forced": "o", "limit": "v"}
 
 #: A panel with more points than this is stored in an SVG as pixels.
 _MAX_VECTOR_POINTS = 2000
@@ -48,7 +48,7 @@ class Target:
 
 @dataclass(frozen=True)
 class _Points:
-    """What a panel shows: arrays of shape (n_points,), ``value`` in ``unit``."""
+    """What a panel shows: arrays of shape (n_points,), ``value`` in ``unit``; out of ``n_rows``."""
 
     time_mjd: NDArray[np.float64]
     value: NDArray[np.float64]
@@ -57,10 +57,14 @@ class _Points:
     quality: NDArray[np.int64]
     kind: NDArray[np.object_]
     unit: str
+    n_rows: int
 
     def select(self, mask: NDArray[np.bool_]) -> "_Points":
-        columns = {name: values[mask] for name, values in vars(self).items() if name != "unit"}
-        return _Points(**columns, unit=self.unit)
+        columns: dict[str, Any] = {
+            name: values[mask] if isinstance(values, np.ndarray) else values
+            for name, values in vars(self).items()
+        }
+        return _Points(**columns)
 
 
 def richest_targets(*, sample_path: Path, ledger_path: Path, n_targets: int) -> list[Target]:
@@ -135,7 +139,9 @@ def plot_target(target: Target, rows: pa.Table, figure_paths: Iterable[Path]) ->
     """Draw everything that the archives have of one target.
 
     Flux density against time in TDB at the barycentre, or the native value where no flux density
-    is defined. Open marks are suspect by the archive's flags, grey crosses bad.
+    is defined: a panel for each archive and unit. Events, which are no measurements of the target,
+    share a panel that shows when they happened. Open marks are suspect by the archive's flags, grey
+    crosses bad.
 
     Parameters
     ----------
@@ -146,12 +152,12 @@ def plot_target(target: Target, rows: pa.Table, figure_paths: Iterable[Path]) ->
     figure_paths : iterable of pathlib.Path
         Files to write, ``.svg`` or ``.png``.
     """
-    panels = {
-        archive: _points(rows.filter(pc.field("archive") == archive))
-        for archive in sorted(rows["archive"].unique().to_pylist())
-    }
+    is_event = pc.equal(rows["kind"], "event")
+    events = rows.filter(is_event)
+    panels = _panels(rows.filter(pc.invert(is_event)))
+    n_panels = len(panels) + (events.num_rows > 0)
     with figure_style():
-        height_in = 1.15 + 2.1 * max(1, len(panels))
+        height_in = 1.15 + 2.1 * max(1, len(panels)) + 1.2 * (events.num_rows > 0)
         figure = Figure(figsize=(7.6, height_in), layout="constrained")
         figure.suptitle(
             f"{target.objectid}   RA {target.ra_deg:.5f}°  Dec {target.dec_deg:+.5f}°",
@@ -162,26 +168,43 @@ def plot_target(target: Target, rows: pa.Table, figure_paths: Iterable[Path]) ->
             weight="bold",
         )
         states = {row["archive"]: row for row in target.states.to_pylist()}
-        all_axes = figure.subplots(max(1, len(panels)), 1, sharex=True, squeeze=False)[:, 0]
-        for axes, (archive, points) in zip(all_axes, panels.items(), strict=False):
+        ratios = [*(2.1 for _ in panels), *([1.2] if events.num_rows else [])] or [1.0]
+        all_axes = figure.subplots(
+            len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios
+        )[:, 0]
+        for axes, (archive, points) in zip(all_axes, panels, strict=False):
             _draw_panel(axes, points)
             axes.set_title(_panel_title(states[archive], points), parse_math=False)
-        if not panels:
-            _draw_message(all_axes[0], "no light curve in any archive")
-        else:
+        if events.num_rows:
+            _draw_events(all_axes[-1], events)
+        if n_panels:
             _draw_time_axes(all_axes)
-        figure.supxlabel(_without_rows(states, panels), parse_math=False, size=8, color=GREY)
+        else:
+            _draw_message(all_axes[0], "no light curve in any archive")
+        with_rows = set(rows["archive"].unique().to_pylist())
+        figure.supxlabel(_without_rows(states, with_rows), parse_math=False, size=8, color=GREY)
         save_figure(figure, figure_paths)
 
 
-def _points(rows: pa.Table) -> _Points:
-    """Take the flux densities, or the native values if there are none."""
-    has_flux = rows["flux_mjy"].null_count < rows.num_rows
-    value, error, unit = (
-        ("flux_mjy", "flux_err_mjy", "mJy")
-        if has_flux
-        else ("native_value", "native_err", rows["native_unit"][0].as_py())
-    )
+def _panels(rows: pa.Table) -> list[tuple[str, _Points]]:
+    """Return the archives' measurements, those in different units apart."""
+    panels = []
+    for archive in sorted(rows["archive"].unique().to_pylist()):
+        of_archive = rows.filter(pc.field("archive") == archive)
+        if of_archive["flux_mjy"].null_count < of_archive.num_rows:
+            panels.append((archive, _points(of_archive, "flux", "mJy")))
+            continue
+        for unit in sorted(of_archive["native_unit"].unique().to_pylist()):
+            of_unit = of_archive.filter(pc.field("native_unit") == unit)
+            panels.append((archive, _points(of_unit, "native", unit)))
+    return panels
+
+
+def _points(rows: pa.Table, kind: str, unit: str) -> _Points:
+    value, error = {
+        "flux": ("flux_mjy", "flux_err_mjy"),
+        "native": ("native_value", "native_err"),
+    }[kind]
     points = _Points(
         time_mjd=_floats(rows["time_mjd_tdb"]),
         value=_floats(rows[value]),
@@ -190,8 +213,28 @@ def _points(rows: pa.Table) -> _Points:
         quality=rows["quality"].to_numpy().astype(np.int64),
         kind=np.array(rows["kind"].to_pylist(), object),
         unit=unit,
+        n_rows=rows.num_rows,
     )
     return points.select(np.isfinite(points.time_mjd) & np.isfinite(points.value))
+
+
+def _draw_events(axes: Axes, events: pa.Table) -> None:
+    """Mark when events happened in whose error circle the target lies, a line for each archive."""
+    archives = sorted(events["archive"].unique().to_pylist(), reverse=True)
+    labels = []
+    for place, archive in enumerate(archives):
+        of_archive = events.filter(pc.field("archive") == archive)
+        time_mjd = _floats(of_archive["time_mjd_tdb"])
+        is_good = of_archive["quality"].to_numpy() == QUALITY_GOOD
+        for chosen, colour in ((~is_good, GREY), (is_good, INK)):
+            axes.plot(
+                time_mjd[chosen], np.full(chosen.sum(), place), "|", ms=11, mew=1.4, color=colour
+            )
+        labels.append(f"{archive}  {of_archive.num_rows}")
+    axes.set_yticks(range(len(archives)), labels)
+    axes.set_ylim(-0.6, len(archives) - 0.4)
+    axes.grid(visible=True, axis="x")
+    axes.set_title("events in whose error circle the target lies (grey: suspect)")
 
 
 def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
@@ -291,7 +334,7 @@ def _limit_values(axes: Axes, points: _Points) -> None:
 def _panel_title(state: dict[str, Any], points: _Points) -> str:
     n_points = len(points.value)
     number = "one point" if n_points == 1 else f"{n_points} points"
-    n_hidden = state["n_rows"] - n_points
+    n_hidden = points.n_rows - n_points
     hidden = f", {n_hidden} rows without time or value" if n_hidden else ""
     return f"{state['archive']} {state['release']}: {_words(state['state'])}, {number}{hidden}"
 
@@ -300,11 +343,11 @@ def _words(state: str) -> str:
     return state.replace("_", " ")
 
 
-def _without_rows(states: dict[str, dict[str, Any]], panels: dict[str, _Points]) -> str:
+def _without_rows(states: dict[str, dict[str, Any]], with_rows: set[str]) -> str:
     absent = [
         f"{archive}: {_words(state['state'])}"
         for archive, state in states.items()
-        if archive not in panels and state["state"] != "not_requested"
+        if archive not in with_rows and state["state"] != "not_requested"
     ]
     return "No rows:  " + ",  ".join(absent) if absent else ""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_sky import TOKEN, write_small_sky
+from laboratory_sky import TOKEN, write_small_sky
 
 from laboratory import Laboratory
 

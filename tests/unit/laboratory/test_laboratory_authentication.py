@@ -3,8 +3,8 @@
 import pytest
 import pyvo
 import requests
+from laboratory_sky import TOKEN
 from pyvo.auth import AuthSession, CredentialStore
-from small_sky import TOKEN
 
 from laboratory import Laboratory
 

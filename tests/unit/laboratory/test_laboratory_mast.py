@@ -12,7 +12,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astroquery.exceptions import RemoteServiceError
 from astroquery.mast import Mast, ObservationsClass
-from small_sky import KEPLER_URI, KIC, N_CADENCES, STARS, TESS_URI, TIC
+from laboratory_sky import KEPLER_URI, KIC, N_CADENCES, STARS, TESS_URI, TIC
 
 from laboratory import Laboratory
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from small_sky import TOKEN, write_small_sky
+from laboratory_sky import TOKEN, write_small_sky
 
 from laboratory import Laboratory
 

@@ -16,7 +16,7 @@ from astropy.table import Table
 from astroquery.heasarc import HeasarcClass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_sky import N_EXPOSURES, N_TRIGGERS, TOKEN, random_positions
+from laboratory_sky import N_EXPOSURES, N_TRIGGERS, TOKEN, random_positions
 
 from laboratory import Laboratory
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_sky import KIC, N_CADENCES, STARS, TIC
+from laboratory_sky import KIC, N_CADENCES, STARS, TIC
 
 from laboratory import Laboratory
 

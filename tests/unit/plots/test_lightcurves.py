@@ -81,6 +81,28 @@ def test_a_panel_for_each_archive(tmp_path: Path, drawn: list[Figure]) -> None:
     assert lower.get_ylim()[0] < -0.8
 
 
+def test_each_unit_has_a_panel_and_all_events_share_one(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    native = {"flux_mjy": None, "flux_err_mjy": None}
+    rows = [
+        lightcurve_row("t", "tess", native_unit=unit, native_value=value, **native)
+        for unit, value in (("electron/s", 900.0), ("relative", 1.0))
+    ]
+    rows += [
+        lightcurve_row("t", name, kind="event", native_value=None, native_unit="none", **native)
+        for name in ("fermigbm", "icecube", "icecube")
+    ]
+    subject = target(tess=("data", 2), fermigbm=("data", 1), icecube=("data", 2))
+    plot_target(subject, table(rows), [tmp_path / "t.png"])
+    electrons, relative, events = drawn[0].axes
+    assert electrons.get_ylabel() == "value [electron/s]"
+    assert relative.get_ylabel() == "value [relative]"
+    labels = [label.get_text() for label in events.get_yticklabels()]
+    assert labels == ["icecube  2", "fermigbm  1"]
+    assert "without time or value" not in texts(drawn[0])
+
+
 def test_no_rows_give_a_message(tmp_path: Path, drawn: list[Figure]) -> None:
     plot_target(target(ztf=("failed", 0)), table([]), [tmp_path / "t.png"])
     assert "no light curve in any archive" in texts(drawn[0])
