@@ -35,7 +35,7 @@ def ensure_probed(archive: Archive, valid_s: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     record = folder / "probe.json"
     with FileLock(folder / "probe.lock", fallback_to_soft=False):
-        # Within the lock: Python before 3.11.8 cannot parse code in two threads at once (gh-106905).
+        # Within the lock: Python 3.11.7 cannot parse in two threads at once (CPython issue 106905).
         asked = [digest_json(archive.spec.settings()), code_hash(archive.spec)]
         if _holds(record, asked, valid_s):
             return
