@@ -34,8 +34,9 @@ def ensure_probed(archive: Archive, valid_s: float) -> None:
     folder = archive_folder(archive.state, archive.spec)
     folder.mkdir(parents=True, exist_ok=True)
     record = folder / "probe.json"
-    asked = [digest_json(archive.spec.settings()), code_hash(archive.spec)]
     with FileLock(folder / "probe.lock", fallback_to_soft=False):
+        # Within the lock: Python 3.11.7 cannot parse in two threads at once (CPython issue 106905).
+        asked = [digest_json(archive.spec.settings()), code_hash(archive.spec)]
         if _holds(record, asked, valid_s):
             return
         archive.probe()
