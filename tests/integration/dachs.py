@@ -22,6 +22,7 @@ import requests
 PORT = 18080
 URL = f"http://127.0.0.1:{PORT}/tap"
 
+_CLUSTER = ("15", "main")
 _CONFIGURATION = Path("/etc/gavo.rc")
 _INPUTS = Path("/var/gavo/inputs")
 # Its limits of uploads are those that it has by default: 500 kB in a query, 20 MB in a job.
@@ -64,12 +65,13 @@ def serve(tables: dict[str, dict[str, Path]], maxrec: int = 5_000_000) -> Iterat
     maxrec : int, optional
         Rows of a reply, unless the client asks for another number.
     """
-    if "online" not in _run("pg_lsclusters", "--no-header"):
-        _run("pg_ctlcluster", "15", "main", "start")
-    _wait_until(lambda: subprocess.call(["pg_isready", "-q"]) == 0)
+    offline = "online" not in _run("pg_lsclusters", "--no-header")
+    if offline:
+        _run("pg_ctlcluster", *_CLUSTER, "start")
     before = _CONFIGURATION.read_text() if _CONFIGURATION.exists() else None
-    _CONFIGURATION.write_text(_SETTINGS.format(port=PORT, maxrec=maxrec))
     try:
+        _wait_until(lambda: subprocess.call(["pg_isready", "-q"]) == 0)
+        _CONFIGURATION.write_text(_SETTINGS.format(port=PORT, maxrec=maxrec))
         for schema, of_schema in tables.items():
             _import(schema, of_schema)
         _run("dachs", "serve", "start")
@@ -77,10 +79,12 @@ def serve(tables: dict[str, dict[str, Path]], maxrec: int = 5_000_000) -> Iterat
         yield URL
     finally:
         subprocess.call(["dachs", "serve", "stop"])
-        if before is None:
-            _CONFIGURATION.unlink()
-        else:
+        if before is not None:
             _CONFIGURATION.write_text(before)
+        else:
+            _CONFIGURATION.unlink(missing_ok=True)
+        if offline:
+            _run("pg_ctlcluster", *_CLUSTER, "stop", "--mode", "fast")
 
 
 def _run(*command: str) -> str:
