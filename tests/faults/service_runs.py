@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ class ServiceRun:
 
     folder: Path
     spec: ArchiveSpec
-    dask_config: DaskConfig
+    dask_config: DaskConfig = field(default_factory=lambda: DaskConfig("threads"))
 
     def fetch(self, shard: pa.Table, **limits: Any) -> ArchiveError | None:
         """Fetch as a job does, and return the error that it would end with."""

@@ -25,8 +25,9 @@ from service_runs import HASTY, ServiceRun, load_spec, shard_for
 from laboratory import Laboratory
 from lightloom.catalogs.geometry import separation_arcsec
 from lightloom.config import ArchiveSpec
-from lightloom.plan import service_path
+from lightloom.plan import services_path
 from lightloom.schema import SHARD
+from lightloom.services.folders import archive_folder
 
 pytestmark = pytest.mark.skipif(bool(dachs.missing()), reason=dachs.missing())
 
@@ -170,7 +171,8 @@ def test_job_of_a_killed_process_is_gone_on_with(
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    (record,) = (service_path(tmp_path / "1.parquet") / "jobs").glob("*.json")
+    state = archive_folder(services_path(tmp_path / "1.parquet"), spec)
+    (record,) = (state / "jobs").glob("*.json")
     assert {json.loads(record.read_text())["url"].rpartition("/")[2]} == running
     with _fetching(spec, shard, tmp_path, part="1.parquet") as process:
         seen = set()
