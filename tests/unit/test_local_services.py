@@ -17,10 +17,12 @@ from lightloom.local_services import start_services
 
 #: A run that starts a service and goes on until it is killed.
 _RUN = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from lightloom.config import LocalService
 from lightloom.local_services import start_services
+# Ignored where the tests themselves run in the background of a shell.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 port = int(sys.argv[1])
 service = LocalService("files", f"python -m http.server --bind 127.0.0.1 {port}", port, {})
 start_services([service], Path(sys.argv[2]))
