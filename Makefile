@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 run: $(READY)
 	$(BIN)/snakemake --cores all
-	@$(BIN)/python -m lightloom.summary results
+	@$(BIN)/lightloom summary
 
 test: $(READY) lint
 	$(BIN)/python -m pytest tests

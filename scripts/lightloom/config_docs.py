@@ -1,6 +1,6 @@
 """The tables of keys in config/README.md, made from the schemas.
 
-``python -m lightloom.config_docs`` writes them anew after a change of a schema.
+``lightloom config-docs`` writes them anew after a change of a schema.
 """
 
 import json
@@ -95,7 +95,3 @@ def _resolved(schema: Mapping[str, Any], file: str) -> tuple[Mapping[str, Any], 
             name: value | own.get(name, {}) for name, value in resolved["properties"].items()
         }
     return merged, file
-
-
-if __name__ == "__main__":
-    MANUAL.write_text(update_manual(MANUAL.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,6 +1,5 @@
-"""Say in a few lines what a run found and where it lies: python -m lightloom.summary results."""
+"""Say in a few lines what a run found and where it lies."""
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -47,17 +46,3 @@ def summarise(results: Path) -> str:
     lines.append("Open:")
     lines += [f"  {results / place!s:<{width}}  {what}" for place, what in _PLACES]
     return "\n".join(lines)
-
-
-def main() -> None:
-    """Print the summary of a results folder."""
-    parser = argparse.ArgumentParser(prog="python -m lightloom.summary", description=__doc__)
-    parser.add_argument("results", type=Path, help="results folder of a finished run")
-    try:
-        print(summarise(parser.parse_args().results))
-    except ResultError as error:
-        raise SystemExit(f"lightloom: {error}") from None
-
-
-if __name__ == "__main__":
-    main()

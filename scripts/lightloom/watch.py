@@ -1,23 +1,20 @@
 """Start a run whenever a table arrives in an inbox.
 
-``python -m lightloom.watch inbox -- snakemake --cores all`` waits until what has arrived is no
+``lightloom watch inbox`` waits until what has arrived is no
 longer being written, runs the command, and waits again. Runs never overlap; what arrives meanwhile
 starts the next one. A wrong table is set aside by the run itself (`lightloom.sample.sources`); a
 run that fails is tried again, after ever longer waits or when another table arrives.
 """
 
-import argparse
 import logging
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from types import FrameType
 
 from filelock import FileLock, Timeout
 from watchfiles import watch as watch_files
@@ -25,7 +22,8 @@ from watchfiles import watch as watch_files
 from lightloom.errors import LightloomError
 from lightloom.sample.sources import arrivals
 
-_DEFAULT_COMMAND = ("snakemake", "--cores", "all")
+#: What is run where nothing else is asked for.
+DEFAULT_COMMAND = ("snakemake", "--cores", "all")
 _LOCK = ".watch.lock"
 _LONGEST_RETRY_S = 3600.0
 
@@ -122,40 +120,6 @@ def watch(folders: Sequence[Path], command: Sequence[str], waits: Waits, stop: E
                 _log.warning("it is tried again in %g s, or when another table arrives", wait_s)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Arguments in place of those of the process.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m lightloom.watch", description=(__doc__ or "").partition("\n")[0]
-    )
-    parser.add_argument("inbox", nargs="+", type=Path, help="folder of tables")
-    parser.add_argument("--settle-s", type=float, default=Waits.settle_s)
-    parser.add_argument("--longest-s", type=float, default=Waits.longest_s)
-    parser.add_argument("--retry-s", type=float, default=Waits.retry_s)
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    place = given.index("--") if "--" in given else len(given)
-    options = parser.parse_args(given[:place])
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    stop = Event()
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, end)
-    waits = Waits(options.settle_s, options.longest_s, options.retry_s)
-    try:
-        watch(options.inbox, given[place + 1 :] or _DEFAULT_COMMAND, waits, stop)
-    except LightloomError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
 def _tables(folders: Sequence[Path]) -> _Tables:
     return {path: state for folder in folders for path, state in arrivals(folder).items()}
 
@@ -178,7 +142,3 @@ def _run(command: Sequence[str]) -> int:
         except KeyboardInterrupt:
             run.send_signal(signal.SIGINT)
             raise
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,7 @@
 """The watch of an inbox: every table is handled, runs do not overlap, failures are survived."""
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -39,10 +40,9 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     watches = []
 
     def start(*options: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "lightloom.watch", *(options or ("inbox",)), *WAITS]
-        watch = subprocess.Popen(
-            [*command, "--", sys.executable, "run.py"], stderr=subprocess.PIPE, text=True
-        )
+        command = [sys.executable, "-m", "lightloom.cli", "watch", *(options or ("inbox",)), *WAITS]
+        run = shlex.join([sys.executable, "run.py"])
+        watch = subprocess.Popen([*command, "--command", run], stderr=subprocess.PIPE, text=True)
         watches.append(watch)
         return watch
 
@@ -107,6 +107,6 @@ def test_a_second_watch_and_a_missing_folder_are_refused(start: Watch) -> None:
     _, message = start().communicate(timeout=20)
     assert "inbox: found another watch of this inbox" in message
     _, message = start("nowhere").communicate(timeout=20)
-    assert message == "nowhere: no such folder, expected an inbox of tables; make it\n"
+    assert message == "lightloom: nowhere: no such folder, expected an inbox of tables; make it\n"
     first.send_signal(signal.SIGTERM)
     assert first.wait(20) == 0

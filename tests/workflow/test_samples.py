@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -58,11 +59,25 @@ def test_twenty_tables_within_a_minute(project: Project) -> None:
     assert (inbox / "table3.csv").exists()
 
     snakemake = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "test.yaml"]
-    command = [sys.executable, "-m", "lightloom.watch", "inbox", "--settle-s", "1", "--longest-s"]
+    command = [
+        sys.executable,
+        "-m",
+        "lightloom.cli",
+        "watch",
+        "inbox",
+        "--settle-s",
+        "1",
+        "--longest-s",
+    ]
     with (
         (project.root / "watch.log").open("w+") as log,
         subprocess.Popen(
-            [*command, "10", "--", *snakemake, "--nocolor", "--", "lightcurves"],
+            [
+                *command,
+                "10",
+                "--command",
+                shlex.join([*snakemake, "--nocolor", "--", "lightcurves"]),
+            ],
             cwd=project.root,
             env=os.environ | {"PYTHONPATH": str(project.root / "scripts")},
             stdout=log,

@@ -1,0 +1,51 @@
+"""The command ``lightloom``: one module per command, listed here.
+
+A command imports what it needs when it runs, so that ``lightloom --help`` stays quick.
+"""
+
+from typing import Annotated
+
+import typer
+
+import lightloom
+from lightloom.cli import docs, summary, watch
+from lightloom.errors import LightloomError
+
+app = typer.Typer(
+    name="lightloom",
+    help="Light curves of a sample of targets from the public archives.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(name="summary")(summary.summary)
+app.command(name="watch")(watch.watch)
+app.command(name="config-docs", hidden=True)(docs.config_docs)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(lightloom.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Light curves of a sample of targets from the public archives."""
+
+
+def main() -> None:
+    """Run the command line; an error that is meant for the user ends it with its message alone."""
+    try:
+        app()
+    except LightloomError as error:
+        typer.echo(f"lightloom: {error}", err=True)
+        raise SystemExit(1) from None
