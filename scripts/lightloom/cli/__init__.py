@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import lightloom
-from lightloom.cli import docs, summary, watch
+from lightloom.cli import docs, export, summary, watch
 from lightloom.errors import LightloomError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(name="summary")(summary.summary)
+app.command(name="export")(export.export)
 app.command(name="watch")(watch.watch)
 app.command(name="config-docs", hidden=True)(docs.config_docs)
 
