@@ -49,6 +49,8 @@ def values(table: Table, name: str) -> list:
     missing = np.ma.getmaskarray(found)
     if found.dtype.kind == "f":
         missing = missing | np.isnan(found.filled(np.nan))
+    if found.dtype.kind == "S":
+        found = np.char.decode(found.filled(b""))
     return [None if gone else item for gone, item in zip(missing, found.tolist(), strict=True)]
 
 
@@ -157,8 +159,8 @@ def test_hats_is_opened_and_crossmatched_by_lsdb(
         ra_column="ra",
         dec_column="dec",
     )
-    matched = other.crossmatch(
-        catalogue, radius_arcsec=1, suffixes=("", "_lc"), suffix_method="overlapping_columns"
+    matched = catalogue.crossmatch(
+        other, radius_arcsec=1, suffixes=("", "_other"), suffix_method="overlapping_columns"
     ).compute()
     assert matched["objectid"].tolist() == ["far"]
     assert matched["_dist_arcsec"].iloc[0] == pytest.approx(0.1, abs=1e-6)
