@@ -43,7 +43,9 @@ rule all:
         "<results>/manifest.json",
         "<results>/report/coverage.png",
         "<results>/report/states.html",
-        expand("<results>/report/lightcurve-{rank}.png", rank=DRAWN),
+        "<results>/report/state-map.png",
+        expand("<results>/report/archive-{archive}.png", archive=RUN.enabled),
+        expand("<results>/report/lightcurve-{rank}.{kind}", rank=DRAWN, kind=["png", "html"]),
     localrule: True
 
 

@@ -63,6 +63,16 @@ def keys_of_shard(wildcards):
     return {archive: KEYS[archive][wildcards.shard] for archive in RUN.enabled}
 
 
+def match_radii():
+    """Search radius of each archive [arcsec]; None for events, which have radii of their own."""
+    return {
+        archive: (
+            None if RUN.archives[archive].kind == "event" else RUN.archives[archive].radius_arcsec
+        )
+        for archive in RUN.enabled
+    }
+
+
 def current_attempt(wildcards, attempt):
     """Number of the job's attempt, from 1."""
     return attempt
