@@ -21,10 +21,18 @@ from lightloom.schema import STATES
 
 #: More markers than this are drawn smaller.
 _MANY_TARGETS = 500
-_CADENCE_BINS = np.logspace(-4, 3.5, 61)
+#: Steps between rows: logarithms of days.
+_CADENCE_BINS = np.linspace(-4, 3.5, 61)
 _EPOCH_BINS = np.arange(47000, 63001, 90)
 _MATCH_BINS = 30
-_SPANS_DAYS = {"minute": 1 / 1440, "hour": 1 / 24, "day": 1.0, "month": 30.4, "year": 365.25}
+_SPANS_DAYS = {
+    "minute": 1 / 1440,
+    "hour": 1 / 24,
+    "day": 1.0,
+    "week": 7.0,
+    "month": 365.25 / 12,
+    "year": 365.25,
+}
 
 
 @dataclass
@@ -116,7 +124,7 @@ def _add(times: _Times, rows: pa.Table) -> None:
     order = np.lexsort([time_mjd, curve])
     steps = np.diff(time_mjd[order])[np.diff(curve[order]) == 0]
     times.epochs += np.histogram(time_mjd, _EPOCH_BINS)[0]
-    times.steps += np.histogram(steps, _CADENCE_BINS)[0]
+    times.steps += np.histogram(np.log10(steps[steps > 0]), _CADENCE_BINS)[0]
 
 
 def _draw_sky(axes: Axes, sample: pa.Table, ledger: pa.Table) -> None:
@@ -186,20 +194,14 @@ def _draw_epochs(axes: Axes, times: _Times) -> None:
 
 
 def _draw_cadence(axes: Axes, times: _Times) -> None:
-    axes.set_title("cadence: time between rows of a target in a band")
-    axes.set_xlabel("days")
-    axes.set_xscale("log")
+    axes.set_title("cadence: time between rows of a target in a band (logarithmic)")
+    axes.set_xticks(np.log10(list(_SPANS_DAYS.values())), list(_SPANS_DAYS))
     axes.set_xlim(_CADENCE_BINS[0], _CADENCE_BINS[-1])
     if not times.steps.any():
         _say(axes, "no target has two rows in a band")
         return
     axes.stairs(times.steps, _CADENCE_BINS, fill=True, color=BLUE)
-    axes.grid(visible=True, axis="y")
-    axes.set_ylim(0, 1.2 * times.steps.max())
-    for name, days in _SPANS_DAYS.items():
-        axes.axvline(days, color=GREY, lw=0.6, ls=":")
-        place = axes.get_xaxis_transform()
-        axes.text(days, 0.98, f" {name}", transform=place, size=6.5, color=GREY, va="top")
+    axes.grid(visible=True)
 
 
 def _draw_matches(

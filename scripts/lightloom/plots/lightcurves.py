@@ -319,10 +319,18 @@ def _draw_series(
 
 def _mark_style(series: Series, colour: str, marker: str, size_pt: float) -> dict[str, Any]:
     if series.quality == QUALITY_BAD:
-        return {"fmt": "x", "ms": max(size_pt, 1.5), "mew": 0.6, "color": GREY, "zorder": 1}
+        return {
+            "ls": "",
+            "marker": "x",
+            "ms": max(size_pt, 1.5),
+            "mew": 0.6,
+            "color": GREY,
+            "zorder": 1,
+        }
     is_limit = series.kind == "limit"
     return {
-        "fmt": r"$\downarrow$" if is_limit else marker,
+        "ls": "",
+        "marker": r"$\downarrow$" if is_limit else marker,
         "ms": size_pt * 2.4 if is_limit else size_pt,
         "mew": 0.2 if is_limit else 0.6,
         "color": colour,

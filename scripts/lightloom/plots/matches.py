@@ -17,7 +17,7 @@ from scipy.optimize import minimize_scalar
 MIN_MATCHES = 20
 #: Drop of the logarithm of the likelihood at the 1-sigma limits of one parameter.
 _ONE_SIGMA_DROP = 0.5
-_SHARES = np.linspace(0, 1, 401)
+_SHARES = np.linspace(0, 1, 201)
 #: True matches scatter by at least this [arcsec] and at most by this part of the radius.
 _MIN_SIGMA_ARCSEC = 0.005
 _MAX_SIGMA_PART = 0.45

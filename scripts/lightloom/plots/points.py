@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from lightloom.schema import QUALITY_BAD
 
-#: A part of the time axis is drawn again, larger, if it has such a share of the points (the first
-#: that fits) ...
-_DENSE_SHARES = (0.6, 0.4)
-#: ... in less than this share of the time; a panel needs so many points.
-_DENSE_SPAN = 0.4
+#: A part of the time axis is drawn again, larger, if it has such a share of the points in less than
+#: such a share of the time: the first pair that fits.
+_DENSE_SHARES = ((0.6, 0.4), (0.4, 0.2))
+#: A panel with fewer points has no such part.
 _DENSE_POINTS = 40
 
 #: Fluxes outside these percentiles of the points that are not bad may lie outside a panel.
@@ -140,12 +139,12 @@ def dense_window(time_mjd: NDArray[np.float64]) -> tuple[float, float] | None:
     if len(time_mjd) < _DENSE_POINTS:
         return None
     times = np.sort(time_mjd)
-    for share in _DENSE_SHARES:
+    for share, most in _DENSE_SHARES:
         n_inside = int(np.ceil(share * len(times)))
         widths = times[n_inside - 1 :] - times[: len(times) - n_inside + 1]
         first = int(np.argmin(widths))
         width = float(widths[first])
-        if 0 < width < _DENSE_SPAN * (times[-1] - times[0]):
+        if 0 < width < most * (times[-1] - times[0]):
             margin = 0.04 * width
             return float(times[first]) - margin, float(times[first]) + width + margin
     return None

@@ -125,7 +125,7 @@ def test_only_the_row_groups_of_the_target_are_read(
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", spy)
     curves = read_lightcurves(results, objectids="NGC 1068", archives="ztf", view="all")
-    expected = rows.filter((pa.compute.field("objectid") == "NGC 1068")).filter(
+    expected = rows.filter(pa.compute.field("objectid") == "NGC 1068").filter(
         pa.compute.field("archive") == "ztf"
     )
     assert curves.table.equals(expected)
