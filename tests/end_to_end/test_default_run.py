@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from browser import offline_browser
+from lightloom.read import read_lightcurves
 from lightloom.summary import summarise
 from project import REPOSITORY, Project
 
@@ -52,6 +54,64 @@ def test_the_report_is_one_file_that_needs_no_network(newcomer: Project) -> None
     assert "Sky coverage and states" in text
     for attribute in ('src="http', 'href="http'):
         assert attribute not in text
+
+
+def test_the_report_opens_in_a_browser_without_network(newcomer: Project, tmp_path: Path) -> None:
+    categories = {"Archives": "ztf", "Light curves": "most rows, 01", "Sample": "State of every"}
+    with offline_browser() as browser:
+        for category, entry in categories.items():
+            page = browser.open(newcomer.root / "report.html")
+            page.get_by_text(category, exact=True).first.click()
+            page.get_by_text(entry).first.wait_for()
+            if category == "Archives":
+                page.get_by_text(entry, exact=True).first.click()
+            page.locator('a[iconname="eye"]').first.click()
+            page.wait_for_timeout(1000)
+            picture = page.screenshot(path=tmp_path / f"{category}.png")
+            assert len(picture) > 30_000
+            page.close()
+        assert browser.outside == []
+        assert browser.complaints == []
+
+
+def test_every_figure_has_a_caption_and_was_drawn_without_warning(newcomer: Project) -> None:
+    report = (newcomer.root / "report.html").read_text()
+    for sentence in ("how far the nearest match", "a panel for each unit", "worst of their states"):
+        assert sentence in report
+    logs = list(newcomer.path("logs").glob("plot_*.log"))
+    assert len({log.name.split(".")[0] for log in logs}) == 4
+    for log in logs:
+        assert "Warning" not in log.read_text(), log
+
+
+def test_an_interactive_figure_is_drawn_and_answers_the_mouse(
+    newcomer: Project, tmp_path: Path
+) -> None:
+    with offline_browser() as browser:
+        page = browser.open(newcomer.path("report", "lightcurve-01.html"))
+        page.wait_for_function("Bokeh.documents.length && Bokeh.documents[0].is_idle")
+        model = "Bokeh.documents[0].roots()[0].children[1]"
+        before = page.evaluate(f"{model}.x_range.end - {model}.x_range.start")
+        page.mouse.move(400, 250)
+        page.mouse.wheel(0, -300)
+        page.wait_for_timeout(500)
+        after = page.evaluate(f"{model}.x_range.end - {model}.x_range.start")
+        assert after < before
+        assert len(page.screenshot(path=tmp_path / "interactive.png", full_page=True)) > 30_000
+        assert browser.outside == []
+        assert browser.complaints == []
+
+
+def test_the_results_are_read_without_their_configuration(newcomer: Project) -> None:
+    curves = read_lightcurves(newcomer.path(), view="all")
+    manifest = json.loads(newcomer.path("manifest.json").read_text())
+    assert len(curves) == manifest["rows"]
+    frame = curves.to_fornax()
+    bands = set(frame.index.get_level_values("band"))
+    assert bands >= {"zg", "W1", "G", "panstarrs g", "TESS", "Kepler", "K2", "FERMIGTRIG"}
+    flux_mjy = frame.loc[frame.index.get_level_values("band") == "zg", "flux"]
+    assert 0.001 < flux_mjy.median() < 10
+    assert 0 < len(read_lightcurves(newcomer.path())) < len(curves)
 
 
 def test_it_runs_from_another_folder(newcomer: Project, tmp_path: Path) -> None:
