@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from browser import offline_browser
+
 from lightloom.read import read_lightcurves
 from lightloom.summary import summarise
 from project import REPOSITORY, Project
@@ -66,7 +66,12 @@ def test_the_report_opens_in_a_browser_without_network(newcomer: Project, tmp_pa
             if category == "Archives":
                 page.get_by_text(entry, exact=True).first.click()
             page.locator('a[iconname="eye"]').first.click()
-            page.wait_for_timeout(1000)
+            if category == "Light curves":
+                frame = page.frame_locator("iframe")
+                frame.locator(".bk-Figure").first.wait_for(timeout=20_000)
+            else:
+                width = page.locator("img").last.evaluate("image => image.naturalWidth")
+                assert width > 500, category
             picture = page.screenshot(path=tmp_path / f"{category}.png")
             assert len(picture) > 30_000
             page.close()
@@ -89,8 +94,9 @@ def test_an_interactive_figure_is_drawn_and_answers_the_mouse(
 ) -> None:
     with offline_browser() as browser:
         page = browser.open(newcomer.path("report", "lightcurve-01.html"))
-        page.wait_for_function("Bokeh.documents.length && Bokeh.documents[0].is_idle")
-        model = "Bokeh.documents[0].roots()[0].children[1]"
+        drawn = "window.Bokeh && Bokeh.documents.length && Bokeh.documents[0].is_idle"
+        page.wait_for_function(drawn)
+        model = "Bokeh.documents[0].roots()[0].children[0]"
         before = page.evaluate(f"{model}.x_range.end - {model}.x_range.start")
         page.mouse.move(400, 250)
         page.mouse.wheel(0, -300)

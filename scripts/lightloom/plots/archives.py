@@ -29,7 +29,6 @@ _SPANS_DAYS = {
     "minute": 1 / 1440,
     "hour": 1 / 24,
     "day": 1.0,
-    "week": 7.0,
     "month": 365.25 / 12,
     "year": 365.25,
 }

@@ -1,5 +1,11 @@
-"""Interactive page of a target: one HTML file that needs no network."""
+"""Interactive page of a target: one HTML file that needs no network.
 
+The page is compressed inside its file: browsers refuse to show an HTML file of a report that is
+larger than 2 MB, and bokeh alone has more than half of that.
+"""
+
+import base64
+import gzip
 import re
 from collections.abc import Sequence
 from html import escape
@@ -14,7 +20,6 @@ from bokeh.layouts import column
 from bokeh.models import (
     ColumnDataSource,
     CustomJSTickFormatter,
-    Div,
     HoverTool,
     Legend,
     LegendItem,
@@ -31,8 +36,8 @@ from lightloom.plots.targets import Target
 from lightloom.schema import QUALITY_BAD, QUALITY_GOOD
 from lightloom.storage import atomic_path
 
-#: A panel shows at most so many points: a browser does not draw more with ease.
-MAX_POINTS = 30_000
+#: A page shows about so many points: a browser draws no more with ease, nor shows a larger page.
+MAX_POINTS = 15_000
 #: A panel with more points has no error bars.
 _MAX_ERROR_BARS = 5000
 _WIDTH_PX, _HEIGHT_PX, _EVENTS_PX = 1100, 330, 170
@@ -45,7 +50,7 @@ def write_page(target: Target, rows: pa.Table, path: Path) -> None:
     """Write a page with the light curves of a target, to be zoomed, hidden and pointed at.
 
     A panel for each unit on one time axis, colours as in the figures. Of more than `MAX_POINTS`
-    points in a panel every n-th is drawn, and the title says so.
+    points every n-th is drawn, and the titles say so.
 
     Parameters
     ----------
@@ -59,19 +64,44 @@ def write_page(target: Target, rows: pa.Table, path: Path) -> None:
     is_event = pc.equal(rows["kind"], "event")
     events = rows.filter(is_event)
     panels: list[Any] = []
-    for points in points_by_unit(rows.filter(pc.invert(is_event))):
+    measured = points_by_unit(rows.filter(pc.invert(is_event)))
+    step = max(1, -(-sum(map(len, measured)) // MAX_POINTS))
+    for points in measured:
         if len(points):
-            panels.append(_panel(points, panels))
+            panels.append(_panel(points, panels, step))
     if events.num_rows:
         panels.append(_event_panel(events, panels))
     if panels:
         panels[-1].xaxis[0].axis_label = "MJD (TDB, barycentre)"
         years = LinearAxis(formatter=CustomJSTickFormatter(code=_YEARS))
         panels[0].add_layout(years, "above")
-    layout = column(_head(target, bool(panels)), *panels)
-    page = file_html(layout, INLINE, title=f"{target.objectid}: light curves")
+    page = file_html(column(*panels), INLINE, title=f"{target.objectid}: light curves")
+    page = page.replace("<body>", f"<body>{_head(target, bool(panels))}", 1)
     with atomic_path(path) as temporary:
-        temporary.write_text(_without_random_ids(page), encoding="utf-8")
+        temporary.write_text(_compressed(_without_random_ids(page)), encoding="utf-8")
+
+
+#: Puts the page that it holds in its own place.
+_SHELL = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>Light curves</title></head><body>
+<script type="application/octet-stream" id="page">{page}</script>
+<script>
+(async () => {{
+  const text = atob(document.getElementById("page").textContent);
+  const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const page = await new Response(stream).text();
+  document.open();
+  document.write(page);
+  document.close();
+}})();
+</script></body></html>
+"""
+
+
+def _compressed(page: str) -> str:
+    packed = gzip.compress(page.encode(), mtime=0)
+    return _SHELL.format(page=base64.b64encode(packed).decode("ascii"))
 
 
 def _without_random_ids(page: str) -> str:
@@ -83,12 +113,12 @@ def _without_random_ids(page: str) -> str:
     )
 
 
-def _head(target: Target, has_rows: bool) -> Div:
+def _head(target: Target, has_rows: bool) -> str:
     found = [
         f"{row['archive']} {row['n_rows']}" for row in target.states.to_pylist() if row["n_rows"]
     ]
     text = (
-        f"<h2 style='margin:0'>{escape(target.objectid)}</h2>"
+        f"<h2 style='margin:0'>{escape(target.objectid)}</h2>\n"
         f"RA {target.ra_deg:.5f}°, Dec {target.dec_deg:+.5f}° (ICRS). "
         + (f"Rows: {escape(', '.join(found))}." if found else "No light curve in any archive.")
     )
@@ -97,7 +127,7 @@ def _head(target: Target, has_rows: bool) -> Div:
             " Point at a mark to read it; click a name to hide or show it; drag to move, turn the"
             " wheel to zoom. Open marks are suspect, crosses bad, triangles limits."
         )
-    return Div(text=text, width=_WIDTH_PX)
+    return f"<div style='font:14px sans-serif;max-width:{_WIDTH_PX}px'>{text}</div>"
 
 
 def _plot(panels: Sequence[Any], height_px: int, title: str, label: str, **options: Any) -> Any:
@@ -114,12 +144,11 @@ def _plot(panels: Sequence[Any], height_px: int, title: str, label: str, **optio
     )
 
 
-def _panel(points: Points, panels: Sequence[Any]) -> Any:
+def _panel(points: Points, panels: Sequence[Any], step: int) -> Any:
     scale, _ = value_scale(points)
     axis_type = "log" if scale == "log" else "linear"
     low, high = value_limits(points, axis_type)
-    step = -(-len(points) // MAX_POINTS)
-    title = f"{len(points):,} points" + (f", every {step}th is drawn" if step > 1 else "")
+    title = f"{len(points):,} points" + (f", one in {step} is drawn" if step > 1 else "")
     label = "flux density [mJy]" if points.unit == "mJy" else f"value [{points.unit}]"
     y_range = (high, low) if points.unit == "mag" else (low, high)
     plot = _plot(panels, _HEIGHT_PX, title, label, y_range=y_range, y_axis_type=axis_type)
@@ -127,11 +156,12 @@ def _panel(points: Points, panels: Sequence[Any]) -> Any:
     groups: dict[str, list[Any]] = {}
     marks = []
     for series in points.series:
-        source = _source(points, series.indices[::step])
+        has_bars = len(points) <= _MAX_ERROR_BARS and series.kind != "limit"
+        source = _source(points, series.indices[::step], has_bars)
         look = _look(series, colours[series.band])
         mark = plot.scatter("time", "value", source=source, **look)
         drawn = [mark]
-        if len(points) <= _MAX_ERROR_BARS and series.kind != "limit":
+        if has_bars:
             bars = Whisker(
                 base="time",
                 lower="low",
@@ -170,18 +200,18 @@ def _panel(points: Points, panels: Sequence[Any]) -> Any:
     return plot
 
 
-def _source(points: Points, indices: NDArray[np.int64]) -> ColumnDataSource:
+def _source(points: Points, indices: NDArray[np.int64], has_bars: bool) -> ColumnDataSource:
     rows = points.rows.take(pa.array(indices))
-    error = np.nan_to_num(points.error[indices])
+    value, error = points.value[indices], points.error[indices]
     data: dict[str, Any] = {
         "time": points.time_mjd[indices],
-        "value": points.value[indices],
-        "error": points.error[indices],
-        "low": points.value[indices] - error,
-        "high": points.value[indices] + error,
-        "quality": points.quality[indices].astype(np.int32),
-        "match": floats(rows["match_arcsec"]),
+        "value": value,
+        "error": error.astype(np.float32),
+        "quality": points.quality[indices].astype(np.int8),
+        "match": floats(rows["match_arcsec"]).astype(np.float32),
     }
+    if has_bars:
+        data["low"], data["high"] = value - np.nan_to_num(error), value + np.nan_to_num(error)
     for name in _SHOWN:
         data[name] = pc.fill_null(rows[name], "").to_pylist()
     return ColumnDataSource(data)

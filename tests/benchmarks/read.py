@@ -1,0 +1,142 @@
+"""Measure reading: the light curve of one object among very many points.
+
+Writes results in the layout of a run, with the columns of a run, and reads objects chosen at
+random, each in a process of its own with cold caches of Python (imports are not counted).
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from lightloom.read import read_lightcurves
+from lightloom.schema import LEDGER, LIGHTCURVE, SAMPLE
+from lightloom.storage import ParquetSink, write_json, write_table
+from lightloom.views import COMMON_VIEWS
+
+ARCHIVES = ("gaia", "neowise", "unwise", "ztf")
+TARGETS_PER_SHARD = 5000
+POINTS_PER_TARGET = 1000
+#: Most time that reading one object may take [s].
+LIMIT_S = 0.2
+
+
+def write_results(results: Path, n_targets: int) -> None:
+    """Write the results of a run of ``n_targets`` targets with `POINTS_PER_TARGET` rows each."""
+    rng = np.random.default_rng(1)
+    objectids = np.array([f"J{number:08d}" for number in rng.permutation(n_targets)])
+    starts = range(0, n_targets, TARGETS_PER_SHARD)
+    shards = [f"norder5-npix{number}" for number in range(len(starts))]
+    of_target = np.repeat(shards, TARGETS_PER_SHARD)[:n_targets]
+    columns = {
+        "objectid": objectids,
+        "ra_deg": rng.uniform(0, 360, n_targets),
+        "dec_deg": rng.uniform(-90, 90, n_targets),
+        "_healpix_29": np.arange(n_targets),
+        "labels": [["benchmark"]] * n_targets,
+        "source_ids": [[name] for name in objectids],
+        "shard": of_target,
+    }
+    sample = [pa.array(columns.get(f.name, [None] * n_targets), f.type) for f in SAMPLE]
+    write_table(results / "sample/sample.parquet", pa.table(sample, schema=SAMPLE), SAMPLE)
+    with ParquetSink(results / "ledger.parquet", LEDGER) as ledger:
+        for start, shard in zip(starts, shards, strict=True):
+            chosen = objectids[start : start + TARGETS_PER_SHARD]
+            with ParquetSink(results / "lightcurves" / f"{shard}.parquet", LIGHTCURVE) as sink:
+                for first in range(0, len(chosen), 100):
+                    sink.write(_rows(chosen[first : first + 100], rng))
+            ledger.write(_states(chosen, shard))
+    views = {name: {"views": COMMON_VIEWS} for name in ARCHIVES}
+    write_json(results / "archives.json", views)
+
+
+def _rows(objectids: np.ndarray, rng: np.random.Generator) -> pa.Table:
+    n_rows = len(objectids) * POINTS_PER_TARGET
+    each = POINTS_PER_TARGET // len(ARCHIVES)
+    flux = rng.normal(1, 0.1, n_rows)
+    columns = {
+        "objectid": np.repeat(objectids, POINTS_PER_TARGET),
+        "archive": np.tile(np.repeat(ARCHIVES, each), len(objectids)),
+        "band": np.tile(np.repeat(["g", "r"], each // 2), 4 * len(objectids)),
+        "time_scale": np.full(n_rows, "utc"),
+        "time_ref": np.full(n_rows, "geocentre"),
+        "native_unit": np.full(n_rows, "mag"),
+        "kind": np.full(n_rows, "detection"),
+        "quality": rng.integers(0, 3, n_rows).astype(np.int8),
+        "time_mjd_tdb": rng.uniform(55000, 61000, n_rows),
+        "flux_mjy": flux,
+        "flux_err_mjy": 0.1 * flux,
+        "native_value": -2.5 * np.log10(flux),
+    }
+    nothing = {f.name: pa.nulls(n_rows, f.type) for f in LIGHTCURVE if f.name not in columns}
+    arrays = [
+        nothing.get(f.name) if f.name in nothing else pa.array(columns[f.name], f.type)
+        for f in LIGHTCURVE
+    ]
+    return pa.table(arrays, schema=LIGHTCURVE)
+
+
+def _states(objectids: np.ndarray, shard: str) -> pa.Table:
+    n_rows = len(objectids) * len(ARCHIVES)
+    columns = {
+        "objectid": np.repeat(objectids, len(ARCHIVES)),
+        "archive": np.tile(ARCHIVES, len(objectids)),
+        "state": np.full(n_rows, "data"),
+        "n_rows": np.full(n_rows, POINTS_PER_TARGET // len(ARCHIVES)),
+        "n_sources": np.ones(n_rows, np.int64),
+        "shard": np.full(n_rows, shard),
+    }
+    arrays = [pa.array(columns.get(f.name, [None] * n_rows), f.type) for f in LEDGER]
+    return pa.table(arrays, schema=LEDGER)
+
+
+def read_once(results: Path, objectid: str) -> dict[str, float]:
+    """Read one object in this process and tell the time."""
+    started = time.perf_counter()
+    curves = read_lightcurves(results, objectids=objectid, view="all")
+    frame = curves.to_pandas()
+    return {"seconds": time.perf_counter() - started, "rows": len(frame)}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and write ``read.json``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--points", type=int, default=100_000_000)
+    parser.add_argument("--objects", type=int, default=7, help="objects to read")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/output/read"))
+    parser.add_argument("--one", help="read this object alone (used by the benchmark itself)")
+    options = parser.parse_args(arguments)
+    results = options.output / f"points-{options.points}"
+    if options.one:
+        print(json.dumps(read_once(results, options.one)))
+        return
+    n_targets = options.points // POINTS_PER_TARGET
+    if not (results / "archives.json").exists():
+        write_results(results, n_targets)
+    names = [f"J{i:08d}" for i in np.random.default_rng(2).choice(n_targets, options.objects)]
+    command = [sys.executable, __file__, "--points", str(options.points)]
+    command += ["--output", str(options.output), "--one"]
+    found = [
+        json.loads(subprocess.run([*command, name], check=True, capture_output=True).stdout)
+        for name in names
+    ]
+    seconds = sorted(one["seconds"] for one in found)
+    report = {
+        "points": options.points,
+        "targets": n_targets,
+        "rows": sorted({one["rows"] for one in found}),
+        "median_s": seconds[len(seconds) // 2],
+        "slowest_s": seconds[-1],
+        "limit_s": LIMIT_S,
+    }
+    write_json(options.output / "read.json", report)
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
