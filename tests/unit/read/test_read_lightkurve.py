@@ -1,0 +1,60 @@
+"""lightkurve takes our light curves: values, units, time scale and ids.
+
+It needs an older pandas than the project, so it runs in an environment of its own, named by
+``LIGHTKURVE_PYTHON``; see docs/laboratory.md.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lightloom.read import read_lightcurves
+from lightloom.read.lightcurves import with_flux
+from project import REPOSITORY
+from small_run import SmallRun
+from written_results import write_results
+
+PYTHON = os.environ.get("LIGHTKURVE_PYTHON", sys.executable)
+NEEDED = ("lightkurve", "pyarrow")
+READ = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+from lightloom.read import read_lightcurves
+curves = read_lightcurves(sys.argv[1], view="all").to_lightkurve()
+print(json.dumps([
+    [curve.meta["OBJECT"], curve.meta["ARCHIVE"], curve.meta["BAND"], str(curve.flux.unit),
+     curve.time.scale, curve.time.mjd.tolist(), curve.flux.value.tolist(),
+     [None if error != error else error for error in curve.flux_err.value.tolist()]]
+    for curve in curves
+]))
+"""
+
+
+def test_lightkurve(small_run: SmallRun) -> None:
+    results: Path = write_results(small_run)
+    look = f"import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, {NEEDED!r})))"
+    if subprocess.run([PYTHON, "-c", look], check=False).returncode:
+        pytest.skip(f"{' and '.join(NEEDED)} are not there for {Path(PYTHON).name}")
+    done = subprocess.run(
+        [PYTHON, "-c", READ, str(results)],
+        env={"PYTHONPATH": str(REPOSITORY / "scripts"), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert {tuple(curve[:5]) for curve in found} >= {
+        ("far", "tess", "TESS", "electron / s", "tdb"),
+        ("NGC 1068", "ztf", "g", "mJy", "tdb"),
+    }
+    expected: dict[tuple, list] = {}
+    rows = with_flux(read_lightcurves(results, view="all").table)
+    for row in rows.sort_by("time_mjd_tdb").to_pylist():
+        key = (row["objectid"], row["archive"], row["band"])
+        expected.setdefault(key, []).append((row["time_mjd_tdb"], row["flux"], row["err"]))
+    assert {tuple(c[:3]): list(zip(*c[5:], strict=True)) for c in found} == expected
