@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -140,7 +141,7 @@ def _draw_sky(axes: Axes, sample: pa.Table, ledger: pa.Table) -> None:
         if not chosen.any():
             continue
         x, y = project(sample["ra_deg"].to_numpy()[chosen], sample["dec_deg"].to_numpy()[chosen])
-        look = {"color": STATE_COLOURS[state], "edgecolors": INK, "linewidths": 0.3}
+        look: dict[str, Any] = {"color": STATE_COLOURS[state], "edgecolors": INK, "linewidths": 0.3}
         axes.scatter(x, y, s=size, rasterized=n_targets > _MANY_TARGETS, zorder=2, **look)
         label = f"{state.replace('_', ' ')}  {int(chosen.sum())}"
         handles.append(

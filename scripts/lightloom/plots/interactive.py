@@ -17,15 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from bokeh.embed import file_html
 from bokeh.layouts import column
-from bokeh.models import (
-    ColumnDataSource,
-    CustomJSTickFormatter,
-    HoverTool,
-    Legend,
-    LegendItem,
-    LinearAxis,
-    Whisker,
-)
+from bokeh.models import ColumnDataSource, CustomJSTickFormatter, HoverTool, LinearAxis
+from bokeh.models.annotations import Legend, LegendItem, Whisker
 from bokeh.plotting import figure as bokeh_figure
 from bokeh.resources import INLINE
 from numpy.typing import NDArray
@@ -73,7 +66,8 @@ def write_page(target: Target, rows: pa.Table, path: Path) -> None:
         panels.append(_event_panel(events, panels))
     if panels:
         panels[-1].xaxis[0].axis_label = "MJD (TDB, barycentre)"
-        years = LinearAxis(formatter=CustomJSTickFormatter(code=_YEARS))
+        years: Any = LinearAxis()
+        years.formatter = CustomJSTickFormatter(code=_YEARS)
         panels[0].add_layout(years, "above")
     page = file_html(column(*panels), INLINE, title=f"{target.objectid}: light curves")
     page = page.replace("<body>", f"<body>{_head(target, bool(panels))}", 1)
@@ -185,7 +179,6 @@ def _panel(points: Points, panels: Sequence[Any], step: int) -> Any:
         label_height=12,
         glyph_height=12,
         spacing=1,
-        padding=3,
         ncols=1 if len(items) <= 18 else 2,
     )
     plot.add_layout(legend, "right")

@@ -357,10 +357,14 @@ def _draw_legend(axes: Axes, points: Points, markers: Mapping[str, str]) -> None
         for (archive, band), n in numbers.items()
         for label in [f"{archive} {band}  {n}"]
     ]
-    notes = {
+    n_suspect, n_bad = qualities.get(QUALITY_SUSPECT, 0), qualities.get(QUALITY_BAD, 0)
+    notes: dict[str, tuple[dict[str, Any], int]] = {
         "limits": ({"marker": r"$\downarrow$", "color": INK}, n_limits),
-        "suspect": ({"marker": "o", "mfc": "white", "color": INK}, qualities.get(QUALITY_SUSPECT)),
-        "bad": ({"marker": "x", "color": GREY}, qualities.get(QUALITY_BAD)),
+        "suspect": (
+            {"marker": "o", "mfc": "white", "color": INK},
+            qualities.get(QUALITY_SUSPECT, 0),
+        ),
+        "bad": ({"marker": "x", "color": GREY}, n_bad),
     }
     for name, (look, n) in notes.items():
         if n:
@@ -397,11 +401,13 @@ def _label_times(all_axes: Sequence[Axes]) -> None:
     for axes in all_axes[:-1]:
         axes.tick_params(axis="x", labelbottom=False)
     all_axes[-1].set_xlabel("MJD (TDB, barycentre)")
-    years = all_axes[0].secondary_xaxis(
-        "top",
-        functions=(
-            lambda mjd: 2000 + (mjd - _MJD_J2000) / _DAYS_PER_YEAR,
-            lambda year: _MJD_J2000 + (year - 2000) * _DAYS_PER_YEAR,
-        ),
-    )
+    years = all_axes[0].secondary_xaxis("top", functions=(_mjd_to_year, _year_to_mjd))
     years.tick_params(labelsize=7.5, colors=GREY)
+
+
+def _mjd_to_year(mjd: Any) -> Any:
+    return 2000 + (mjd - _MJD_J2000) / _DAYS_PER_YEAR
+
+
+def _year_to_mjd(year: Any) -> Any:
+    return _MJD_J2000 + (year - 2000) * _DAYS_PER_YEAR

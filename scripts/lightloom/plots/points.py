@@ -115,7 +115,10 @@ def _series(rows: pa.Table) -> Iterator[Series]:
     groups = np.split(order, borders) if len(order) else []
     series = [
         Series(
-            *(column[int(group[0])].as_py() for column in encoded),
+            **{
+                name: column[int(group[0])].as_py()
+                for name, column in zip(keys, encoded, strict=True)
+            },
             quality=rows["quality"][int(group[0])].as_py(),
             indices=group,
         )
