@@ -360,10 +360,7 @@ def _draw_legend(axes: Axes, points: Points, markers: Mapping[str, str]) -> None
     n_suspect, n_bad = qualities.get(QUALITY_SUSPECT, 0), qualities.get(QUALITY_BAD, 0)
     notes: dict[str, tuple[dict[str, Any], int]] = {
         "limits": ({"marker": r"$\downarrow$", "color": INK}, n_limits),
-        "suspect": (
-            {"marker": "o", "mfc": "white", "color": INK},
-            qualities.get(QUALITY_SUSPECT, 0),
-        ),
+        "suspect": ({"marker": "o", "mfc": "white", "color": INK}, n_suspect),
         "bad": ({"marker": "x", "color": GREY}, n_bad),
     }
     for name, (look, n) in notes.items():
