@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from s3fs import S3FileSystem
 
-from lightloom.config import SampleConfig, TableSource
+from lightloom.config import SampleConfig
+from lightloom.config_sources import TableSource
 from lightloom.errors import SampleError
 from lightloom.sample.read import read_sample
 from lightloom.sample.sources import find_tables

@@ -13,7 +13,8 @@ import yaml
 from mocpy import MOC
 from written_tables import error_lines, table
 
-from lightloom.config import LiteratureSource, SampleConfig, TableSource
+from lightloom.config import SampleConfig
+from lightloom.config_sources import LiteratureSource, TableSource
 from lightloom.errors import SampleError
 from lightloom.sample.literature import FROZEN
 from lightloom.sample.read import Sample, read_sample
