@@ -119,7 +119,7 @@ def _ask_ned(publication: Publication, spec: ResolverSpec, state: Path) -> _Foun
         raise ArchiveSchemaError(f"{spec.endpoint}: found no table, expected one of objects")
     roles = {
         role: field_with_ucd(tables[0], *words)
-        for role, words in (("ra", ["pos.eq.ra"]), ("dec", ["pos.eq.dec"]), (NAME, ["meta.id"]))
+        for role, words in ((NAME, ["meta.id"]), ("ra", ["pos.eq.ra"]), ("dec", ["pos.eq.dec"]))
     }
     return _found(tables[0], roles, publication.where)
 
@@ -152,9 +152,9 @@ def _ask_vizier(publication: Publication, spec: ResolverSpec, state: Path) -> _F
         )
     fields = {field.name: field for field in chosen[0].fields}
     roles: dict[str, Field | None] = {
+        NAME: field_with_ucd(chosen[0], "meta.id", "meta.main"),
         "ra": fields[_VIZIER_POSITION[0]],
         "dec": fields[_VIZIER_POSITION[1]],
-        NAME: field_with_ucd(chosen[0], "meta.id", "meta.main"),
     }
     return _found(chosen[0], roles, publication.where)
 

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from lightloom.config import SampleConfig
-from lightloom.config_sources import LiteratureSource, SampleSource, TableSource
+from lightloom.config_sources import (
+    AskedSource,
+    LiteratureSource,
+    ResolverSpec,
+    SampleSource,
+    TableSource,
+)
 from lightloom.errors import SampleError
 from lightloom.sample.frozen import FrozenAnswers
 from lightloom.sample.queries import Query, query_of
@@ -104,6 +110,25 @@ def find_tables(sample: SampleConfig, copies: Path, answers: FrozenAnswers) -> F
     return FoundTables(tuple(tables), files, states, tuple(unresolved))
 
 
+def queries(sample: SampleConfig, resolvers: Mapping[str, ResolverSpec]) -> list[Query]:
+    """Return what has to be asked for, in the order of the sources.
+
+    Parameters
+    ----------
+    sample : SampleConfig
+    resolvers : mapping of str to ResolverSpec
+        The services, by name.
+
+    Raises
+    ------
+    SampleError
+        If a published sample is not known, or a list cannot be read.
+    """
+    asked = [source for source in sample.sources if not isinstance(source, TableSource)]
+    places = [_asked_place(source, resolvers) for source in asked]
+    return [place for place in places if isinstance(place, Query)]
+
+
 def arrivals(folder: Path) -> dict[Path, tuple[int, int]]:
     """Return the tables in an inbox in the order in which they arrived.
 
@@ -153,18 +178,22 @@ def set_aside(messages: Mapping[str, str]) -> None:
         path.rename(place)
 
 
-def _places(source: SampleSource, copies: Path, answers: FrozenAnswers) -> list[_Place]:
-    if isinstance(source, LiteratureSource):
-        # Only published samples need the reader of YAML and their list.
-        from lightloom.sample.literature import published
+def _asked_place(source: AskedSource, resolvers: Mapping[str, ResolverSpec]) -> _Place:
+    if not isinstance(source, LiteratureSource):
+        return query_of(source, resolvers)
+    # Only published samples need the reader of YAML and their list.
+    from lightloom.sample.literature import published
 
-        sample = published(source)
-        table = sample.frozen_table()
-        if table is None or sample.file is None:
-            return [sample.query(answers.resolvers)]
-        return [(table, sample.file, _state(sample.file))]
+    sample = published(source)
+    table = sample.frozen_table()
+    if table is None or sample.file is None:
+        return sample.query(resolvers)
+    return table, sample.file, _state(sample.file)
+
+
+def _places(source: SampleSource, copies: Path, answers: FrozenAnswers) -> list[_Place]:
     if not isinstance(source, TableSource):
-        return [query_of(source, answers.resolvers)]
+        return [_asked_place(source, answers.resolvers)]
     if source.kind == "inbox":
         return [
             (dataclasses.replace(source, path=str(path)), path, list(state))

@@ -31,7 +31,8 @@ def service(folder: Path) -> Service:
             raise RequestProblemError(f"No objects found for refcode {refcode}.")
         reply = exchange.send(Reply(found))
         document = await run_in_threadpool(documents.votable, reply, binary=False)
-        return Response(document, media_type=XML_TYPE)
+        # NED writes the unit out.
+        return Response(document.replace(b'unit="deg"', b'unit="degrees"'), media_type=XML_TYPE)
 
     return Service("ned", [Route("/objsearch", answer, methods=["GET"])], _read, _error)
 
@@ -43,6 +44,10 @@ def _read(exchange: Exchange) -> None:
 
 def _error(message: str, status: int = 400) -> Response:
     """Return a message as NED does: a parameter of an answer."""
-    param = f'<PARAM name="Error" datatype="char" arraysize="*" value={quoteattr(message)}/>\n'
+    values = {"queryDateTime": "2026-01-01T00:00:00PST", "Error": message}
+    params = "".join(
+        f'<PARAM name="{name}" datatype="char" arraysize="*" value={quoteattr(value)}/>\n'
+        for name, value in values.items()
+    )
     status = 200 if status == 400 else status
-    return Response(documents.HEAD + param + documents.TAIL, status, media_type=XML_TYPE)
+    return Response(documents.HEAD + params + documents.TAIL, status, media_type=XML_TYPE)

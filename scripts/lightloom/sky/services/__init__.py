@@ -1,6 +1,7 @@
 """Archives of the embedded sky that are services: the tables and files that their servers hold."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,8 @@ def write_registries(output: Path, targets: Sequence[Target], seed: int) -> None
     seed : int
         Seed of the sky.
     """
+    # A target may be written with 360 deg, as no service writes it.
+    targets = [replace(target, ra_deg=target.ra_deg % 360.0) for target in targets]
     _write_tables(output / "ned", {"objects": registries.ned_objects(targets)})
     _write_tables(output / "simbad", registries.simbad_tables(targets))
     _write_tables(output / "sesame", {"names": registries.sesame_names(targets)})

@@ -43,10 +43,10 @@ N_QUASARS = 2500
 _OTHERS, _DOUBTFUL = 0.05, 0.04
 
 
-def _position(ra: str, dec: str, unit: str) -> list[pa.Field]:
+def _position(ra: str, dec: str) -> list[pa.Field]:
     return [
-        described_field(ra, pa.float64(), "right ascension", unit, ucd="pos.eq.ra;meta.main"),
-        described_field(dec, pa.float64(), "declination", unit, ucd="pos.eq.dec;meta.main"),
+        described_field(ra, pa.float64(), "right ascension", "deg", ucd="pos.eq.ra;meta.main"),
+        described_field(dec, pa.float64(), "declination", "deg", ucd="pos.eq.dec;meta.main"),
     ]
 
 
@@ -54,7 +54,7 @@ NED = pa.schema(
     [
         described_field("refcode", pa.string(), "publication", ucd="meta.bib.bibcode"),
         described_field("Object Name", pa.string(), "preferred name", ucd="meta.id;meta.main"),
-        *_position("RA", "DEC", "degrees"),
+        *_position("RA", "DEC"),
         described_field("Type", pa.string(), "type", ucd="src.class"),
         described_field("Redshift", pa.float64(), "redshift", ucd="src.redshift"),
     ]
@@ -63,7 +63,7 @@ BASIC = pa.schema(
     [
         described_field("oid", pa.int64(), "key of the object", ucd="meta.record"),
         described_field("main_id", pa.string(), "main identifier", ucd="meta.id;meta.main"),
-        *_position("ra", "dec", "deg"),
+        *_position("ra", "dec"),
         described_field("otype", pa.string(), "type", ucd="src.class"),
     ]
 )
@@ -90,7 +90,7 @@ NAMES = pa.schema(
     [
         described_field("name", pa.string(), "name", ucd="meta.id"),
         described_field("main_id", pa.string(), "main identifier", ucd="meta.id;meta.main"),
-        *_position("ra", "dec", "deg"),
+        *_position("ra", "dec"),
     ]
 )
 OBJECTS = pa.schema(
@@ -107,7 +107,7 @@ OBJECTS = pa.schema(
 SPECTRA = pa.schema(
     [
         described_field("specObjID", pa.int64(), "spectrum", ucd="meta.id;meta.main"),
-        *_position("ra", "dec", "deg"),
+        *_position("ra", "dec"),
         described_field("z", pa.float64(), "redshift", ucd="src.redshift"),
         described_field("zWarning", pa.int32(), "0 if it is good", ucd="meta.code.qual"),
         described_field("class", pa.string(), "class", ucd="src.class"),
@@ -138,14 +138,14 @@ def ned_objects(targets: Sequence[Target]) -> pa.Table:
 def simbad_tables(targets: Sequence[Target]) -> dict[str, pa.Table]:
     """Return the tables ``basic``, ``ident``, ``ref`` and ``has_ref``."""
     lost = len(targets) + 1
+    main_ids = [*(target.objectid for target in targets), LOST_NAME]
     basic = {
-        "oid": np.arange(1, lost + 1),
-        "main_id": [*(target.objectid for target in targets), LOST_NAME],
-        "ra": [*(target.ra_deg for target in targets), np.nan],
-        "dec": [*(target.dec_deg for target in targets), np.nan],
+        "oid": list(range(1, lost + 1)),
+        "main_id": main_ids,
+        "ra": [*(target.ra_deg for target in targets), None],
+        "dec": [*(target.dec_deg for target in targets), None],
         "otype": ["QSO"] * lost,
     }
-    names = [*basic["main_id"], AWKWARD_NAME]
     links = [
         (number, key)
         for key, n_objects in enumerate(PUBLICATIONS.values(), start=1)
@@ -157,8 +157,10 @@ def simbad_tables(targets: Sequence[Target]) -> dict[str, pa.Table]:
         "obj_freq": [1] * len(links),
     }
     return {
-        "basic": to_table(basic, BASIC),
-        "ident": to_table({"id": names, "oidref": [*basic["oid"], 1]}, IDENT),
+        "basic": pa.table(basic, schema=BASIC),
+        "ident": to_table(
+            {"id": [*main_ids, AWKWARD_NAME], "oidref": [*range(1, lost + 1), 1]}, IDENT
+        ),
         "ref": to_table(
             {"oidbib": range(1, len(PUBLICATIONS) + 1), "bibcode": list(PUBLICATIONS)}, REF
         ),
@@ -181,13 +183,13 @@ def sesame_names(targets: Sequence[Target]) -> pa.Table:
 def vizier_tables(targets: Sequence[Target]) -> dict[str, pa.Table]:
     """Return tables of two publications, by their names."""
     numbers = np.arange(1, len(targets) + 1)
-    common = {
+    common: dict[str, object] = {
         "recno": numbers,
         "SDSS": [target.objectid for target in targets],
         "_RAJ2000": [target.ra_deg for target in targets],
         "_DEJ2000": [target.dec_deg for target in targets],
     }
-    own = {
+    own: dict[str, dict[str, object]] = {
         "J/ApJ/874/8/table1": {
             "CLQ_": numbers % 2,
             "Nsigma": 1.5 + (numbers % 4),
@@ -203,7 +205,7 @@ def vizier_tables(targets: Sequence[Target]) -> dict[str, pa.Table]:
             described_field(key, pa.array(values).type, "of the publication", ucd="meta")
             for key, values in columns.items()
         ]
-        position = _position("_RAJ2000", "_DEJ2000", "deg")
+        position = _position("_RAJ2000", "_DEJ2000")
         schema = pa.schema([*_VIZIER, *position, *fields], {"name": name})
         tables[name] = to_table({**common, **columns}, schema)
     return tables
