@@ -1,0 +1,104 @@
+"""The Dask client of a job."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+import dask
+from distributed import Client
+
+from lightloom.cluster.kinds import Job, open_cluster
+from lightloom.cluster.workers import check_workers, ship_package, wait_for_workers
+from lightloom.config import DaskConfig
+from lightloom.errors import ClusterError
+
+_SETTINGS = {
+    # The profiler asks Python for all threads' frames a hundred times a second, which now and then
+    # stops the process for good (https://github.com/python/cpython/issues/106883, Python 3.11).
+    "distributed.worker.profile.enabled": False,
+    # A worker that comes near its memory limit pauses; it spills nothing, as results are small.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.scheduler.allowed-failures": 2,
+    "distributed.comm.timeouts.connect": "30s",
+    # A shard travels once per job, and may well be larger than the 10 MB that Dask warns of.
+    "distributed.admin.large-graph-warning-threshold": "1GB",
+}
+
+
+@contextmanager
+def dask_client(
+    config: DaskConfig, *, threads: int, mem_mb: int, n_requests: int
+) -> Iterator[Client]:
+    """Open the client that a job spreads its requests with, and close it at the end.
+
+    A cluster that was started for the job ends with it, also after an error, Ctrl-C or SIGTERM.
+
+    Parameters
+    ----------
+    config : DaskConfig
+        Where the workers are.
+    threads : int
+        Cores that the job may use.
+    mem_mb : int
+        Memory that the job may use [MB].
+    n_requests : int
+        Requests that the job is going to make.
+
+    Raises
+    ------
+    ClusterError
+        If the cluster cannot be reached or started, has no workers in time, or if its workers have
+        other versions of Lightloom and its libraries.
+    ConfigError
+        If a setting of the cluster is wrong.
+    """
+    job = Job(threads, mem_mb, n_requests)
+    with (
+        dask.config.set(_SETTINGS),
+        _ended_by_sigterm(),
+        open_cluster(config, job) as cluster,
+        _connected(cluster) as client,
+    ):
+        if config.is_elsewhere:
+            wait_for_workers(client, config.wait_for_workers_s)
+            if config.ship_package:
+                ship_package(client)
+            check_workers(client)
+        yield client
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM raise, as Ctrl-C does, so that what runs elsewhere is ended as well."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _frame: FrameType | None) -> NoReturn:
+        # Who asks a second time does not want to wait for anything.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise SystemExit(128 + number)
+
+    earlier = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
+@contextmanager
+def _connected(cluster: Any) -> Iterator[Client]:
+    try:
+        client = Client(cluster)
+    except OSError as error:
+        where = cluster if isinstance(cluster, str) else type(cluster).__name__
+        raise ClusterError(
+            f"dask: no scheduler answers at {where}: {error}; is the cluster running, and can it be"
+            " reached from here?"
+        ) from error
+    with client:
+        yield client
