@@ -105,7 +105,7 @@ def test_what_cannot_be_opened_is_said(
 
 def test_a_scheduler_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "lightloom.cluster.client._SETTINGS", {"distributed.comm.timeouts.connect": "1s"}
+        "lightloom.cluster.client.SETTINGS", {"distributed.comm.timeouts.connect": "1s"}
     )
     config = DaskConfig("address", address="tcp://127.0.0.1:9")
     with pytest.raises(ClusterError, match=r"no scheduler answers at tcp://"), opened(config):

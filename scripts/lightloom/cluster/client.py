@@ -11,23 +11,10 @@ import dask
 from distributed import Client
 
 from lightloom.cluster.kinds import Job, open_cluster
+from lightloom.cluster.settings import SETTINGS
 from lightloom.cluster.workers import check_workers, ship_package, wait_for_workers
 from lightloom.config import DaskConfig
 from lightloom.errors import ClusterError
-
-_SETTINGS = {
-    # The profiler asks Python for all threads' frames a hundred times a second, which now and then
-    # stops the process for good (https://github.com/python/cpython/issues/106883, Python 3.11).
-    "distributed.worker.profile.enabled": False,
-    # A worker that comes near its memory limit pauses; it spills nothing, as results are small.
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.scheduler.allowed-failures": 2,
-    "distributed.comm.timeouts.connect": "30s",
-    # A shard travels once per job, and may well be larger than the 10 MB that Dask warns of.
-    "distributed.admin.large-graph-warning-threshold": "1GB",
-}
-
 
 @contextmanager
 def dask_client(
@@ -58,7 +45,7 @@ def dask_client(
     """
     job = Job(threads, mem_mb, n_requests)
     with (
-        dask.config.set(_SETTINGS),
+        dask.config.set(SETTINGS),
         _ended_by_sigterm(),
         open_cluster(config, job) as cluster,
         _connected(cluster) as client,

@@ -116,14 +116,14 @@ def _gateway(config: DaskConfig, job: Job) -> Iterator[Any]:
             proxy_address=settings.get("proxy_address"),
             auth=_gateway_auth(settings["auth"]) if "auth" in settings else None,
         )
-    with gateway:
+    with _closed_once(gateway, gateway):
         with _explained("dask.gateway", *unreachable):
             name = settings.get("name") or gateway.submit(**settings["options"])
         try:
             _log.info("Dask Gateway cluster %s", name)
             with _explained("dask.gateway", *unreachable):
                 cluster = gateway.connect(name)
-            with cluster:
+            with _closed_once(cluster, cluster.gateway):
                 if "name" not in settings:
                     _size(cluster, settings, job)
                 yield cluster
@@ -133,6 +133,16 @@ def _gateway(config: DaskConfig, job: Job) -> Iterator[Any]:
                     gateway.stop_cluster(name)
                 except (*unreachable, OSError) as error:
                     _log.error("Dask Gateway cluster %s may still run: %s", name, error)
+
+
+@contextmanager
+def _closed_once(closing: Any, gateway: Any) -> Iterator[None]:
+    """Close at the end, and keep dask-gateway from closing once more, which fails (2026.3)."""
+    try:
+        yield
+    finally:
+        closing.close()
+        del gateway._loop_runner
 
 
 def _gateway_auth(auth: Mapping[str, str]) -> Any:
