@@ -167,7 +167,11 @@ def fetch_shard(
     """
     started = time.monotonic()
     shard = pq.read_table(shard_path)
-    archive = get_archive(spec, services_path(part_path))
+    if dask_config.is_elsewhere:
+        # The current folder of this job is not that of the workers.
+        archive = get_archive(spec.located(Path.cwd()), services_path(part_path).resolve())
+    else:
+        archive = get_archive(spec, services_path(part_path))
     unfinished = Unfinished(part_path, key, shard.num_rows)
     outcome = Outcome.pending(shard.num_rows)
     if attempt > 1:
@@ -271,9 +275,6 @@ def _ask(
 ) -> None:
     n_requests = len(plan.requests)
     config, threads = _workers(archive.spec, dask_config, threads)
-    if config.is_elsewhere:
-        # The folder of this job is not that of the workers.
-        archive = get_archive(archive.spec.located(Path.cwd()), archive.state.resolve())
     with dask_client(config, threads=threads, mem_mb=mem_mb, n_requests=n_requests) as client:
         found = answers(
             client,
