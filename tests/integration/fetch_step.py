@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from service_runs import HASTY, ServiceRun, load_spec, shard_for
 
 from laboratory import Laboratory
 from lightloom.config import DaskConfig, load_run
 from lightloom.errors import LightloomError
 from project import REPOSITORY
-from service_runs import HASTY, ServiceRun, load_spec, shard_for
 
 #: Requests of one target each, so that there is something to spread.
 LIMITS: dict[str, dict[str, Any]] = {"ztf": {}, "nsc": HASTY | {"targets_per_query": 1}}

@@ -16,6 +16,7 @@ from lightloom.cluster.workers import check_workers, ship_package, wait_for_work
 from lightloom.config import DaskConfig
 from lightloom.errors import ClusterError
 
+
 @contextmanager
 def dask_client(
     config: DaskConfig, *, threads: int, mem_mb: int, n_requests: int
