@@ -64,12 +64,13 @@ def test_as_on_the_laptop(
 
 
 def test_closed_after_an_error(server: gateway.GatewayServer, config: DaskConfig) -> None:
-    with (
-        pytest.raises(ZeroDivisionError),
-        dask_client(config, threads=1, mem_mb=1000, n_requests=1) as client,
-    ):
-        assert server.clusters()
-        client.submit(lambda: 1 / 0).result()
+    def fail() -> None:
+        with dask_client(config, threads=1, mem_mb=1000, n_requests=1) as client:
+            assert server.clusters()
+            client.submit(lambda: 1 / 0).result()
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     wait_until_closed(server)
 
 

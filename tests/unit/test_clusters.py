@@ -142,15 +142,18 @@ def test_a_missing_library_is_a_difference() -> None:
         check_versions({"python": "3.12", "pyarrow": "26"}, {"python": "3.12"}, "a worker")
 
 
-def test_the_cluster_ends_after_sigterm(tmp_path: Path) -> None:
+def test_the_cluster_ends_after_sigterm() -> None:
     options = {"n_workers": 1, "processes": False, "dashboard_address": ":0"}
     plugin = {"function": "distributed:LocalCluster", "options": options}
-    with (
-        pytest.raises(SystemExit, match="143"),
-        opened(DaskConfig("plugin", plugin=plugin)) as client,
-    ):
-        cluster = client.cluster
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(10)
-    assert cluster.status.name == "closed"
+    clusters = []
+
+    def be_ended() -> None:
+        with opened(DaskConfig("plugin", plugin=plugin)) as client:
+            clusters.append(client.cluster)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    with pytest.raises(SystemExit, match="143"):
+        be_ended()
+    assert [cluster.status.name for cluster in clusters] == ["closed"]
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

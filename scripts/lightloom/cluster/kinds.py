@@ -7,16 +7,21 @@ import operator
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from distributed import LocalCluster
+from distributed.core import Status
 
 from lightloom.config import DaskConfig
 from lightloom.errors import ClusterError, ConfigError
 from lightloom.services.credentials import read_secret_file
+
+#: How long a batch system may take to take or refuse the first job [s].
+_SUBMISSION_S = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -188,11 +193,35 @@ def _jobqueue(config: DaskConfig, job: Job) -> Iterator[Any]:
         "memory": f"{job.mem_mb}MB",
         "scheduler_options": {"dashboard_address": ":0"},
     }
+    refusals: SimpleQueue[str] = SimpleQueue()
     with _explained("dask.jobqueue"):
-        cluster = cluster_class(**as_large_as_the_job | settings["options"])
+        cluster = cluster_class(
+            job_cls=_reporting(cluster_class.job_cls, refusals),
+            **as_large_as_the_job | settings["options"],
+        )
     with cluster:
         _size(cluster, settings, job)
+        with suppress(Empty):
+            if refusal := refusals.get(timeout=_SUBMISSION_S):
+                raise ClusterError(f"dask.jobqueue: {settings['system']}: {refusal}")
         yield cluster
+
+
+def _reporting(job_class: Any, refusals: SimpleQueue[str]) -> Any:
+    """Return a class of jobs that tell whether they were refused; else only Dask's log does."""
+
+    class ReportingJob(job_class):
+        async def start(self) -> None:
+            try:
+                await super().start()
+            except (OSError, RuntimeError, ValueError) as error:
+                # Closing a cluster fails if one of its jobs is neither running nor this.
+                self.status = Status.failed
+                refusals.put(str(error))
+                raise
+            refusals.put("")
+
+    return ReportingJob
 
 
 @contextmanager
@@ -232,9 +261,10 @@ def _size(cluster: Any, settings: Mapping[str, Any], job: Job) -> None:
 @contextmanager
 def _explained(key: str, *unreachable: type[Exception]) -> Iterator[None]:
     """Turn what goes wrong while a cluster is started into an error that names the setting."""
+    failures: tuple[type[Exception], ...] = (OSError, RuntimeError, *unreachable)
     try:
         yield
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{key}: {error}") from error
-    except (*unreachable, OSError, RuntimeError) as error:
+    except failures as error:
         raise ClusterError(f"{key}: the cluster cannot be started: {error}") from error
