@@ -18,6 +18,7 @@ from lightloom.errors import ResultError
 from lightloom.sky import gaia, neowise, panstarrs, unwise, ztf
 from lightloom.sky.geometry import coordinates, shift
 from lightloom.sky.layout import partition_cells, write_hats, write_hive
+from lightloom.sky.moving import write_moving
 from lightloom.sky.places import (
     RADIUS_ARCSEC,
     Place,
@@ -34,7 +35,7 @@ from lightloom.sky.truth import Catalogue, Footprint, compute_truth
 #: Seed of the sky that `make run` builds.
 DEFAULT_SEED = 20180318
 
-_SERVICES, _TRUTH, _AWKWARD = "services", "truth", "awkward.csv"
+_SERVICES, _MOVING, _TRUTH, _AWKWARD = "services", "moving", "truth", "awkward.csv"
 
 #: Everything in the folder of a sky.
 _CONTENT = {
@@ -49,6 +50,7 @@ _CONTENT = {
         )
     ),
     _SERVICES,
+    _MOVING,
     _TRUTH,
     _AWKWARD,
 }
@@ -153,6 +155,7 @@ def _write_sky(output: Path, sample: list[Target], seed: int, size: SkySize) -> 
         "panstarrs": _write_panstarrs(output, sources, seed, size),
         "neowise": _write_neowise(output, sources, seed),
     } | write_services(output / _SERVICES, sources, seed)
+    write_moving(output / _MOVING, output / _SERVICES, seed)
     lightcurves, states = compute_truth(targets, catalogues)
     truth = output / _TRUTH
     truth.mkdir()
