@@ -138,15 +138,15 @@ def _site(text: str) -> Site:
     return SITES[code.upper()]
 
 
-def _times(
-    parameters: dict[str, str], asked: dict[str, str]
-) -> tuple[NDArray[np.float64], bool]:
+def _times(parameters: dict[str, str], asked: dict[str, str]) -> tuple[NDArray[np.float64], bool]:
     """Return the times (MJD, UTC) and whether they need seconds in print."""
     if "TLIST" in asked:
         try:
             values = [float(part) for part in re.split(r"[\s,'\"]+", asked["TLIST"]) if part]
         except ValueError as error:
-            raise Rejection(f"Cannot interpret date. Type \"?!\" or try YYYY-MMM-DD {error}\n") from error
+            raise Rejection(
+                f'Cannot interpret date. Type "?!" or try YYYY-MMM-DD {error}\n'
+            ) from error
         if not values:
             raise Rejection(
                 "BATVAR: no TLIST values found (or missing quotes)\n"
@@ -179,7 +179,9 @@ def _date(text: str) -> float:
             return float(cleaned) - JD_OF_MJD
         return float(Time(cleaned.replace("T", " "), scale="utc").mjd)
     except ValueError as error:
-        raise Rejection(f'Cannot interpret date. Type "?!" or try YYYY-MMM-DD {{HH:MN}} format: {text}\n') from error
+        raise Rejection(
+            f'Cannot interpret date. Type "?!" or try YYYY-MMM-DD {{HH:MN}} format: {text}\n'
+        ) from error
 
 
 def _grid(start: float, stop: float, step: str) -> NDArray[np.float64]:
@@ -284,9 +286,7 @@ def _moment(utc_mjd: float) -> str:
 Column = Callable[[Seen], tuple[str, list[str]]]
 
 
-def _number(
-    heading: str, form: str, values: Callable[[Seen], NDArray[np.float64]]
-) -> Column:
+def _number(heading: str, form: str, values: Callable[[Seen], NDArray[np.float64]]) -> Column:
     def column(seen: Seen) -> tuple[str, list[str]]:
         width = int(form.split(".")[0])
         return heading, [
@@ -361,9 +361,7 @@ QUANTITIES: dict[int, list[Column]] = {
         _number(" Elev_(a-app)", "13.6f", lambda seen: seen.elevation_deg(seen.sight.direction)),
     ],
     8: [
-        _number(
-            " a-mass", "7.3f", lambda seen: _airmass(seen.elevation_deg(seen.sight.direction))
-        ),
+        _number(" a-mass", "7.3f", lambda seen: _airmass(seen.elevation_deg(seen.sight.direction))),
         _number("mag_ex", "6.3f", lambda seen: np.full(len(seen.utc_mjd), np.nan)),
     ],
     9: [_first_magnitude, _second_magnitude],
@@ -390,9 +388,7 @@ QUANTITIES: dict[int, list[Column]] = {
         _number(
             " POS_3sigma",
             "11.3f",
-            lambda seen: np.hypot(
-                *uncertainty_arcsec(seen.body, seen.sight, seen.utc_mjd)
-            ),
+            lambda seen: np.hypot(*uncertainty_arcsec(seen.body, seen.sight, seen.utc_mjd)),
         )
     ],
     47: [

@@ -88,9 +88,7 @@ class SmallBodies:
             found = [body for body in found if not body.is_fragment]
         if command.closest_apparition:
             # It is a rule for comets: no asteroid passes.
-            found = _closest(
-                [b for b in found if b.is_comet and _year(b) < command.before_year]
-            )
+            found = _closest([b for b in found if b.is_comet and _year(b) < command.before_year])
         if len(found) == 1:
             return found[0]
         raise AmbiguousError(_listing(value, found))
