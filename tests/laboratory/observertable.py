@@ -1,5 +1,6 @@
 """Observer tables of Horizons: from the parameters of a request to lines of text."""
 
+import datetime
 import math
 import re
 from collections.abc import Callable
@@ -18,12 +19,11 @@ from lightloom.sky.moving.observers import JD_OF_MJD, SITES, Site, View, view
 #: Most lines of a table.
 MOST_LINES = 90_024
 STARS = "*" * 79
+MONTHS = [datetime.date(2000, month, 1).strftime("%b") for month in range(1, 13)]
 STEP = re.compile(r"(\d+)\s*(d|days?|h|hours?|hr|m|min|minutes?)?$", re.IGNORECASE)
 STEP_DAYS = {"d": 1.0, "h": 1 / 24, "m": 1 / 1440}
-YEAR_STEP = re.compile(r"(\d+)\s*(mo|months?|y|years?)$", re.IGNORECASE)
 ARCSEC_PER_MINUTE = 60.0
 LIGHT_MINUTES_PER_AU = 499.004783836 / 60
-SECOND_D = 1 / 86400
 #: Limits of the Sun's elevation [deg] that end day and twilights, and their marks.
 SUN_MARKS = ((-0.833, "*"), (-6.0, "C"), (-12.0, "N"), (-18.0, "A"))
 
@@ -170,9 +170,7 @@ def _date(text: str) -> float:
     cleaned = re.sub(r"^(A\.D\.|AD)\s*", "", text.strip("\"' "))
     if cleaned.upper().startswith("JD"):
         return float(cleaned[2:]) - JD_OF_MJD
-    for name, month in zip(
-        "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), range(1, 13), strict=True
-    ):
+    for month, name in enumerate(MONTHS, 1):
         cleaned = re.sub(name, f"{month:02d}", cleaned, flags=re.IGNORECASE)
     try:
         if re.fullmatch(r"[\d.]+", cleaned):
@@ -200,7 +198,6 @@ def _grid(start: float, stop: float, step: str) -> NDArray[np.float64]:
             f"Projected output length (~{count + 1}) exceeds {MOST_LINES} line max "
             "-- change step-size\n"
         )
-    # Whole seconds where the step has them, without the error of adding up.
     return start + np.arange(count + 1) * step_d
 
 
@@ -275,8 +272,7 @@ def _moments(utc_mjd: NDArray[np.float64], unit: str) -> list[str]:
     if unit == "m":
         moments = moments + np.timedelta64(30, "s")
     texts = np.datetime_as_string(moments, unit=unit)
-    names = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
-    return [f"{t[:5]}{names[int(t[5:7]) - 1]}{t[7:10]} {t[11:]}" for t in texts]
+    return [f"{t[:5]}{MONTHS[int(t[5:7]) - 1]}{t[7:10]} {t[11:]}" for t in texts]
 
 
 def _moment(utc_mjd: float) -> str:

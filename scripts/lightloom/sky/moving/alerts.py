@@ -101,7 +101,7 @@ def draw_alerts(bodies: list[Body], seed: int, numbers: AlertNumbers | None = No
         One solution of each object.
     seed : int
         Seed of the sky.
-    numbers : AlertNumbers, optional
+    numbers : AlertNumbers
         How many.
 
     Returns
@@ -109,7 +109,6 @@ def draw_alerts(bodies: list[Body], seed: int, numbers: AlertNumbers | None = No
     pandas.DataFrame
         Columns of `SCHEMA`.
     """
-    numbers = numbers or AlertNumbers()
     rng = random_stream(seed, "moving", "exposures")
     utc_mjd = _exposures(rng)
     seen_from = view(SITE, utc_mjd + MID_EXPOSURE_D)
@@ -120,10 +119,10 @@ def draw_alerts(bodies: list[Body], seed: int, numbers: AlertNumbers | None = No
     rng = random_stream(seed, "moving", "others")
     parts = [
         seen,
-        _at_other_times(seen, rng),
-        _beside(seen, rng, 8.0, 90.0),
-        *(_beside(seen, rng, 100.0, _FIELD_RADIUS_ARCSEC) for _ in range(numbers.companions)),
-        _anywhere(numbers.background, rng),
+        at_other_times(seen, rng),
+        beside(seen, rng, 8.0, 90.0),
+        *(beside(seen, rng, 100.0, _FIELD_RADIUS_ARCSEC) for _ in range(numbers.companions)),
+        anywhere(numbers.background, rng),
     ]
     return finish(pd.concat(parts, ignore_index=True), rng)
 
@@ -205,23 +204,26 @@ def error_mag(mag: Floats) -> Floats:
     return np.clip(0.02 * 10 ** (0.2 * (mag - 16.0)), 0.01, 0.25)
 
 
-def _at_other_times(seen: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+def at_other_times(
+    seen: pd.DataFrame, rng: np.random.Generator, n_days: int = LAST_MJD - FIRST_MJD
+) -> pd.DataFrame:
+    """Return alerts some arcseconds from others, in other nights of the survey."""
     n_alerts = len(seen)
-    other = _others(n_alerts, rng)
+    other = others(n_alerts, rng)
     distance_arcsec = rng.exponential(4.0, n_alerts)
     other["ra"], other["dec"] = _moved(seen, rng, distance_arcsec)
     nights = rng.integers(1, 400, n_alerts) * rng.choice([-1, 1], n_alerts)
     utc_mjd = seen["utc_mjd"].to_numpy() + nights
-    span = LAST_MJD - FIRST_MJD
-    other["utc_mjd"] = FIRST_MJD + (utc_mjd - FIRST_MJD) % span
+    other["utc_mjd"] = FIRST_MJD + (utc_mjd - FIRST_MJD) % n_days
     return other
 
 
-def _beside(
+def beside(
     seen: pd.DataFrame, rng: np.random.Generator, least_arcsec: float, most_arcsec: float
 ) -> pd.DataFrame:
+    """Return alerts at a distance from others, in the same exposures."""
     n_alerts = len(seen)
-    other = _others(n_alerts, rng)
+    other = others(n_alerts, rng)
     other["ra"], other["dec"] = _moved(seen, rng, rng.uniform(least_arcsec, most_arcsec, n_alerts))
     other["utc_mjd"] = seen["utc_mjd"].to_numpy()
     other["fid"] = seen["fid"].to_numpy()
@@ -238,17 +240,21 @@ def _moved(
     return np.asarray(ra_deg), np.asarray(dec_deg)
 
 
-def _anywhere(n_alerts: int, rng: np.random.Generator) -> pd.DataFrame:
-    other = _others(n_alerts, rng)
+def anywhere(
+    n_alerts: int, rng: np.random.Generator, n_days: int = LAST_MJD - FIRST_MJD
+) -> pd.DataFrame:
+    """Return alerts all over the footprint and the nights of the survey."""
+    other = others(n_alerts, rng)
     other["ra"] = rng.uniform(0.0, 360.0, n_alerts)
     south = np.sin(np.radians(_SOUTH_DEG))
     other["dec"] = np.degrees(np.arcsin(rng.uniform(south, 1.0, n_alerts)))
-    nights = rng.integers(FIRST_MJD, LAST_MJD, n_alerts)
+    nights = FIRST_MJD + rng.integers(0, n_days, n_alerts)
     other["utc_mjd"] = nights + rng.integers(2 * 3600, 14 * 3600, n_alerts) / 86400
     return other
 
 
-def _others(n_alerts: int, rng: np.random.Generator) -> pd.DataFrame:
+def others(n_alerts: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Return alerts of anything, without times and positions."""
     mag = rng.uniform(15.0, _LIMIT_MAG, n_alerts)
     return pd.DataFrame(
         {
@@ -271,7 +277,8 @@ def finish(alerts: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     Parameters
     ----------
     alerts : pandas.DataFrame
-        Start of the exposure `utc_mjd`, position, brightness, scores and what is known.
+        Start of the exposure `utc_mjd`, position, brightness, scores and what is known; `owner`,
+        if there, is passed on.
     rng : numpy.random.Generator
         For the rest.
 
@@ -292,7 +299,7 @@ def finish(alerts: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     image = (night.astype(np.int64) * 10**6 + (part * 1e6).astype(np.int64)) * 1000 + channel
     count = alerts.groupby(image).cumcount().to_numpy()
     number = np.arange(n_alerts)
-    return pd.DataFrame(
+    finished = pd.DataFrame(
         {
             "_healpix_29": alerts["_healpix_29"],
             "objectId": [f"ZTF{18 + i % 4}a{_letters(i)}" for i in number],
@@ -327,6 +334,7 @@ def finish(alerts: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
             "exptime": EXPOSURE_S,
         }
     )
+    return finished.assign(owner=alerts["owner"]) if "owner" in alerts else finished
 
 
 def _letters(number: int) -> str:

@@ -11,6 +11,23 @@ from lightloom.sky.moving.orbits import Orbits
 
 TABLE = "elements.csv"
 
+_ALWAYS_MJD = (50083.0, 70000.0)
+#: Columns of the elements, and the attributes of `Orbits`.
+_ELEMENTS = {
+    "q_au": "perihelion_au",
+    "e": "eccentricity",
+    "i_deg": "inclination_deg",
+    "node_deg": "node_deg",
+    "peri_deg": "argument_deg",
+    "tp_mjd": "perihelion_mjd",
+}
+_COLUMNS = (
+    *("record", "designation", "name", "fullname", "aliases", "kind", "epoch_mjd"),
+    *_ELEMENTS,
+    *("absolute_mag", "slope", "sigma3_km", "sigma3_km_per_year"),
+    *("first_mjd", "last_mjd", "source"),
+)
+
 
 @dataclass(frozen=True)
 class Body:
@@ -80,6 +97,44 @@ def read_bodies(path: Path) -> list[Body]:
         return [_body(row) for row in csv.DictReader(file)]
 
 
+def bodies_of(orbits: Orbits, epoch_mjd: float, source: str) -> list[Body]:
+    """Return numbered objects of an asteroid's kind with given orbits, without uncertainty."""
+    first = 900_001
+    return [
+        Body(
+            record=str(number),
+            designation=str(number),
+            name="",
+            fullname=str(number),
+            aliases=(),
+            kind="asteroid",
+            epoch_mjd=epoch_mjd,
+            orbit=orbits[index],
+            absolute_mag=12.0,
+            slope=0.15,
+            sigma3_km=0.0,
+            sigma3_km_per_year=0.0,
+            first_mjd=_ALWAYS_MJD[0],
+            last_mjd=_ALWAYS_MJD[1],
+            source=source,
+        )
+        for index, number in enumerate(range(first, first + len(orbits.eccentricity)))
+    ]
+
+
+def write_bodies(path: Path, bodies: list[Body]) -> None:
+    """Write objects as a table that `read_bodies` reads."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for body in bodies:
+            values = vars(body) | {
+                name: float(getattr(body.orbit, attribute)) for name, attribute in _ELEMENTS.items()
+            }
+            values["aliases"] = "|".join(body.aliases)
+            writer.writerow([values[name] for name in _COLUMNS])
+
+
 def main_solutions(bodies: list[Body]) -> list[Body]:
     """Return of each object the solution whose epoch is the latest, in the order of the table."""
     latest: dict[str, Body] = {}
@@ -102,19 +157,7 @@ def _body(row: dict[str, str]) -> Body:
         tuple(part for part in row["aliases"].split("|") if part),
         row["kind"],
         number("epoch_mjd"),
-        Orbits(
-            *(
-                np.array(number(name))
-                for name in (
-                    "q_au",
-                    "e",
-                    "i_deg",
-                    "node_deg",
-                    "peri_deg",
-                    "tp_mjd",
-                )
-            )
-        ),
+        Orbits(**{attribute: np.array(number(name)) for name, attribute in _ELEMENTS.items()}),
         number("absolute_mag"),
         number("slope"),
         number("sigma3_km"),

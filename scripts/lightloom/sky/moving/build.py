@@ -10,7 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.time import Time
 
-from lightloom.sky.moving.alerts import FIRST_MJD, LAST_MJD, SCHEMA, SITE, draw_alerts
+from lightloom.sky.moving.alerts import (
+    FIRST_MJD,
+    LAST_MJD,
+    SCHEMA,
+    SITE,
+    AlertNumbers,
+    draw_alerts,
+)
 from lightloom.sky.moving.bodies import TABLE, bundled, main_solutions
 from lightloom.sky.moving.matches import compare_all, ephemerides
 from lightloom.sky.moving.observers import JD_OF_MJD, SITES
@@ -28,7 +35,7 @@ _STEP_D = 4.0
 _N_PACKETS = 12
 
 
-def write_moving(output: Path, services: Path, seed: int) -> None:
+def write_moving(output: Path, services: Path, seed: int, numbers: AlertNumbers) -> None:
     """Write the objects, their alerts, what a matching must find, and what the servers hold.
 
     Parameters
@@ -39,6 +46,8 @@ def write_moving(output: Path, services: Path, seed: int) -> None:
         The folder of the servers' tables.
     seed : int
         Seed of the sky.
+    numbers : AlertNumbers
+        How many alerts.
     """
     output.mkdir(parents=True)
     table = Path(str(files(__package__) / TABLE))
@@ -46,7 +55,7 @@ def write_moving(output: Path, services: Path, seed: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(table, path)
     bodies = main_solutions(bundled())
-    alerts = draw_alerts(bodies, seed)
+    alerts = draw_alerts(bodies, seed, numbers)
     write_alerts(output / ALERTS, alerts)
     (services / KOWALSKI_ALERTS).parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(
