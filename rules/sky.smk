@@ -50,6 +50,13 @@ rule build_sky:
             )
         ],
         "sky/services/rubin/footprint.txt",
+        "sky/services/horizons/objects.csv",
+        "sky/services/kowalski/ZTF_alerts.parquet",
+        directory("sky/moving/alerts.parquet"),
+        directory("sky/moving/avro"),
+        "sky/moving/objects.csv",
+        "sky/moving/truth/ephemerides.parquet",
+        "sky/moving/truth/matches.parquet",
         "sky/truth/lightcurves.parquet",
         "sky/truth/states.parquet",
         "sky/awkward.csv",

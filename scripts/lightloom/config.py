@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from lightloom.config_checks import NESTED_OPTIONS, cross_check
+from lightloom.config_checks import CLUSTERS_ELSEWHERE, NESTED_OPTIONS, cross_check
 from lightloom.config_schema import Problem, check
 from lightloom.config_sources import SOURCES, ResolverSpec, SampleSource
 from lightloom.errors import ConfigError
@@ -70,11 +70,28 @@ class ShardConfig:
 
 @dataclass(frozen=True)
 class DaskConfig:
-    """The section ``dask``."""
+    """The section ``dask``; config/README.md explains the keys."""
 
-    cluster: str
+    cluster: str = "local"
+    processes_from_requests: int = 64
     address: str | None = None
     scheduler_file: str | None = None
+    gateway: dict[str, Any] | None = None
+    jobqueue: dict[str, Any] | None = None
+    plugin: dict[str, Any] | None = None
+    wait_for_workers_s: float = 300.0
+    ship_package: bool = False
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the workers are other processes than the job and its children."""
+        return self.cluster in CLUSTERS_ELSEWHERE
+
+    @classmethod
+    def from_dict(cls, section: Mapping[str, Any]) -> Self:
+        """Make it from a checked section of the configuration."""
+        described = [name for name in CLUSTERS_ELSEWHERE if name in section]
+        return cls(**{"cluster": described[0] if described else "local", **section})
 
 
 @dataclass(frozen=True)
@@ -171,6 +188,29 @@ class ArchiveSpec:
         """Return the entry as a JSON-able dict with sorted keys; ``from_dict`` gives it back."""
         return _canonical(dataclasses.asdict(self))
 
+    def located(self, folder: Path) -> Self:
+        """Return the entry with its paths made absolute, for a worker in another folder.
+
+        Parameters
+        ----------
+        folder : Path
+            The folder that relative paths begin in.
+        """
+
+        def absolute(path: str) -> str:
+            return path if "://" in path else str(folder / Path(path).expanduser())
+
+        def with_absolute(entry: dict[str, Any], name: str) -> dict[str, Any]:
+            return entry | {name: absolute(entry[name])} if entry.get(name) else entry
+
+        return dataclasses.replace(
+            self,
+            endpoint=absolute(self.endpoint),
+            detections=self.detections and with_absolute(self.detections, "endpoint"),
+            options=with_absolute(self.options, "cloud_root"),
+            auth=with_absolute(self.auth, "token_file"),
+        )
+
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> Self:
         """Make it from the dict that ``as_dict`` returned."""
@@ -266,7 +306,7 @@ def load_run(config: Mapping[str, Any]) -> Run:
             if not set(enabled).isdisjoint(service.get("archives", enabled))
         ),
         allow_partial=filled["allow_partial"],
-        dask=DaskConfig(**filled["dask"]),
+        dask=DaskConfig.from_dict(filled["dask"]),
         report=ReportConfig(**filled["report"]),
         resolvers=resolvers,
         resolver_services=tuple(local for local, _ in services if local.resolvers),

@@ -25,6 +25,9 @@ MAG_SYSTEMS = {
     "none": ("none",),
 }
 
+#: Keys of the section ``dask`` that describe a cluster other than the job's own.
+CLUSTERS_ELSEWHERE = ("address", "scheduler_file", "gateway", "jobqueue", "plugin")
+
 #: Options of an archive that a user may give in part; the rest stays as in the catalogue.
 NESTED_OPTIONS = frozenset({"detections", "limits", "options", "views"})
 
@@ -63,8 +66,8 @@ def _check(config: Mapping[str, Any], problems: list[Problem]) -> Found:
             for path, text in _check_source(source):
                 yield ("sample", "sources", number, *path), text
     if _is_sound(problems, "dask"):
-        for key, text in _check_dask(config["dask"]):
-            yield ("dask", key), text
+        for path, text in _check_dask(config["dask"]):
+            yield ("dask", *path), text
     archives, catalogue = config.get("archives"), config.get("catalogue")
     if _is_sound(problems, "archives"):
         yield from _check_options(config["archives"], catalogue)
@@ -138,13 +141,22 @@ def _check_list(source: Mapping[str, Any]) -> Found:
             yield ("entries", number), text
 
 
-def _check_dask(dask: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    cluster = dask["cluster"]
-    for key in ("address", "scheduler_file"):
-        if cluster == key and key not in dask:
-            yield key, f"missing, expected it because dask.cluster is {key}"
-        if cluster != key and key in dask:
-            yield "cluster", f"found {cluster!r}, expected {key} because dask.{key} is given"
+def _check_dask(dask: Mapping[str, Any]) -> Found:
+    described = [name for name in CLUSTERS_ELSEWHERE if name in dask]
+    cluster = dask.get("cluster")
+    if cluster in CLUSTERS_ELSEWHERE and cluster not in dask:
+        yield (cluster,), f"missing, expected it because dask.cluster is {cluster}"
+    if cluster is None and len(described) > 1:
+        yield ("cluster",), f"missing, expected it to choose between {', '.join(described)}"
+    for name in ("gateway", "jobqueue"):
+        adapt = dask.get(name, {}).get("adapt")
+        if adapt and adapt["minimum"] > adapt["maximum"]:
+            text = f"found {adapt['minimum']}, expected at most maximum, {adapt['maximum']}"
+            yield (name, "adapt", "minimum"), text
+    auth = dask.get("gateway", {}).get("auth", {})
+    if auth.get("type") == "basic" and not {"secret_env", "secret_file"} & auth.keys():
+        text = "missing, expected it or secret_file because dask.gateway.auth.type is basic"
+        yield ("gateway", "auth", "secret_env"), text
 
 
 def _check_options(archives: Mapping[str, Any], catalogue: Any) -> Found:
