@@ -25,7 +25,7 @@ import lightloom
 from lightloom.archives import get_archive
 from lightloom.archives.base import SOURCES, Answer, Archive, Request, RequestPlan
 from lightloom.carry import Carried, carry, forget_earlier, keep_partial, target_hashes
-from lightloom.cluster.answers import answers, retrying
+from lightloom.cluster.answers import answers
 from lightloom.cluster.client import dask_client
 from lightloom.config import ArchiveSpec, DaskConfig
 from lightloom.errors import ArchiveError
@@ -35,6 +35,7 @@ from lightloom.plan import services_path, unfinished_path
 from lightloom.reads import Reads
 from lightloom.schema import LIGHTCURVE
 from lightloom.services.probe import ensure_probed
+from lightloom.services.retries import retrying
 from lightloom.storage import ParquetSink, sha256_file, write_json
 from lightloom.stream import merge_by_target
 from lightloom.unfinished import Attempt, Unfinished
