@@ -80,7 +80,7 @@ def test_half_of_the_cluster_is_lost(
     fetch_step.laboratory.clear_log()
     try:
         victim = cluster.network.names[0]
-        thread = fetch_step.once_asked(5, lambda: cluster.network.cut_off(victim))
+        thread = fetch_step.once_asked(10, lambda: cluster.network.cut_off(victim))
         assert job.fetch(shard_for("nsc", fetch_step.folder / "sky")) is None
         thread.join()
     finally:

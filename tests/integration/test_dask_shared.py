@@ -28,7 +28,7 @@ sys.path[:] = [path for path in sys.path if not (pathlib.Path(path) / "lightloom
 """
 
 #: Requests that the service has seen when something is killed.
-SOME = 4
+SOME = 10
 
 
 def cluster(*arguments: str) -> str:
