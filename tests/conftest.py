@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from laboratory import Laboratory
-from lightloom.sky import DEFAULT_SEED, build_sky
+from lightloom.sky.build import DEFAULT_SEED, build_sky
 from project import REPOSITORY, SAMPLE, Project
 
 #: Few targets in small shards: a change touches some shards and leaves others alone.

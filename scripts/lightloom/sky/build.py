@@ -18,8 +18,8 @@ from lightloom.errors import ResultError
 from lightloom.sky import gaia, neowise, panstarrs, unwise, ztf
 from lightloom.sky.geometry import coordinates, shift
 from lightloom.sky.layout import partition_cells, write_hats, write_hive
-from lightloom.sky.moving import write_moving
 from lightloom.sky.moving.alerts import AlertNumbers
+from lightloom.sky.moving.build import write_moving
 from lightloom.sky.places import (
     RADIUS_ARCSEC,
     Place,

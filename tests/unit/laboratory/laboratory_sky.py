@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.io import fits
 
-from lightloom.sky.moving import write_moving
 from lightloom.sky.moving.alerts import AlertNumbers
+from lightloom.sky.moving.build import write_moving
 
 #: Demanded by the services `rubin` and `kowalski`.
 TOKEN = "correct-horse"
