@@ -46,6 +46,9 @@ HASTY = {
     "objects_per_query": 2,
 }
 
+#: What the part depends on.
+KEY = {"shard_hash": "1", "settings_hash": "2", "code_hash": "3"}
+
 _TARGETS_OF_A_KIND = 4
 
 
@@ -125,7 +128,7 @@ class ServiceRun:
                 part_path=self.part,
                 status_path=self._status,
                 spec=replace(self.spec, limits=self.spec.limits | limits),
-                key={"shard_hash": "1", "settings_hash": "2", "code_hash": "3"},
+                key=KEY,
                 dask_config=self.dask_config,
                 threads=2,
                 mem_mb=2000,

@@ -85,6 +85,8 @@ def hosts(n_hosts: int = 2) -> Iterator[Hosts]:
             stack.callback(_ip, "netns", "del", name)
             cable = _cable(name)
             _ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
+            # Its namespace lives on until connections to nowhere have timed out.
+            stack.callback(_ip, "link", "del", cable)
             _ip("link", "set", cable, "master", bridge, "up")
             _ip("-n", name, "addr", "add", f"{made.address_of(name)}/24", "dev", "eth0")
             for device in ("lo", "eth0"):

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import hosts
 import pytest
+from distributed import Client
 from fetch_step import FetchStep, dask_section
 from service_runs import shard_for
 
@@ -22,8 +22,11 @@ pytestmark = pytest.mark.skipif(bool(reason := hosts.missing()), reason=reason)
 #: So slow that a job is under way for some seconds.
 SLOW = {"service": "nsc", "action": "slow", "path": "sync", "bytes_per_s": 3000}
 
-#: A silent connection counts as dead after so long; Dask's own 30 s would do as well.
-TCP_TIMEOUT = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "4s"}
+#: After so long a silent connection counts as dead: the least that Dask takes, instead of 30 s.
+TIMEOUTS = {
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "12s",
+}
 
 
 @dataclass
@@ -37,7 +40,7 @@ class Cluster:
 def cluster(fetch_step: FetchStep, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("hosts")
     file = folder / "scheduler.json"
-    options = {"env": os.environ | TCP_TIMEOUT, "cwd": folder}
+    options = {"env": os.environ | TIMEOUTS, "cwd": folder}
     with ExitStack() as stack:
         network = stack.enter_context(hosts.hosts(2))
         port = int(fetch_step.laboratory.base.rpartition(":")[2])
@@ -63,7 +66,7 @@ def cluster(fetch_step: FetchStep, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_half_of_the_cluster_is_lost(
-    fetch_step: FetchStep, laptop_digests: dict[str, str], cluster: Cluster, tmp_path: Path
+    fetch_step: FetchStep, laptop_digests: dict[str, str], cluster: Cluster
 ) -> None:
     assert fetch_step.fetch("ztf", "hosts", cluster.config) is None
     assert fetch_step.job("ztf", "hosts", cluster.config).digest == laptop_digests["ztf"]
@@ -77,9 +80,12 @@ def test_half_of_the_cluster_is_lost(
     fetch_step.laboratory.clear_log()
     try:
         victim = cluster.network.names[0]
-        thread = fetch_step.once_asked(5, lambda: cluster.network.cut_off(victim))
+        thread = fetch_step.once_asked(10, lambda: cluster.network.cut_off(victim))
         assert job.fetch(shard_for("nsc", fetch_step.folder / "sky")) is None
         thread.join()
     finally:
         fetch_step.laboratory.faults([])
     assert job.digest == laptop_digests["nsc"]
+    with Client(cluster.config.address) as client:
+        left = client.scheduler_info(n_workers=-1)["workers"].values()
+    assert [worker["name"] for worker in left] == cluster.network.names[1:]

@@ -5,21 +5,30 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 from fetch_step import FetchStep, dask_section
+from service_runs import KEY, shard_for
 
 from lightloom.config import DaskConfig
 from lightloom.errors import ClusterError
+from lightloom.unfinished import Unfinished
 from project import Project
 
 #: So slow that a job is under way for some seconds.
 SLOW = {"service": "nsc", "action": "slow", "path": "sync", "bytes_per_s": 3000}
 
+#: Code that a process of Dask runs first.
+WITHOUT_LIGHTLOOM = """
+import pathlib, sys
+sys.path[:] = [path for path in sys.path if not (pathlib.Path(path) / "lightloom").is_dir()]
+"""
+
 #: Requests that the service has seen when something is killed.
-SOME = 4
+SOME = 10
 
 
 def cluster(*arguments: str) -> str:
@@ -133,12 +142,30 @@ def test_a_lost_cluster_is_reported_and_what_was_answered_is_kept(
     assert time.monotonic() - start_s < 60
     with pytest.raises(ClusterError, match=message):
         raise error
+    job = fetch_step.job("nsc", name, config)
+    n_targets = shard_for("nsc", fetch_step.folder / "sky").num_rows
+    assert 0 < Unfinished(job.part, KEY, n_targets).finished.sum() < n_targets
     fetch_step.laboratory.faults([])
-    n_all = len(fetch_step.laboratory.log("nsc"))
-    fetch_step.laboratory.clear_log()
     assert fetch_step.fetch("nsc", name, DaskConfig("threads")) is None
-    assert fetch_step.job("nsc", name, config).digest == laptop_digests["nsc"]
-    assert n_all >= SOME
+    assert job.digest == laptop_digests["nsc"]
+
+
+def test_the_package_is_shipped(
+    fetch_step: FetchStep, laptop_digests: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Processes that have the libraries, but no Lightloom.
+    for process in ("SCHEDULER", "WORKER"):
+        monkeypatch.setenv(f"DASK_DISTRIBUTED__{process}__PRELOAD", WITHOUT_LIGHTLOOM)
+    assert "use it with" in cluster("start", "--workers", "1", "--folder", "bare")
+    try:
+        config = dask_section({"scheduler_file": "bare/scheduler.json"})
+        expected = r"dask: the scheduler: found no lightloom \(No module named 'lightloom'\)"
+        with pytest.raises(ClusterError, match=expected):
+            raise fetch_step.fetch("ztf", "bare", config)
+        assert fetch_step.fetch("ztf", "bare", replace(config, ship_package=True)) is None
+    finally:
+        cluster("stop", "--folder", "bare")
+    assert fetch_step.job("ztf", "bare", config).digest == laptop_digests["ztf"]
 
 
 def test_a_run_with_a_shared_cluster(project: Project, shared: Path) -> None:
