@@ -67,13 +67,13 @@ def current_attempt(wildcards, attempt):
     return attempt
 
 
-def growing(mem_mb):
-    """Return a resource function: memory that doubles with each attempt [MB]."""
+def growing(amount):
+    """Return a resource function: memory [MB] or time [min] that doubles with each attempt."""
 
-    def mem_mb_of_attempt(wildcards, attempt):
-        return mem_mb * 2 ** (attempt - 1)
+    def amount_of_attempt(wildcards, attempt):
+        return amount * 2 ** (attempt - 1)
 
-    return mem_mb_of_attempt
+    return amount_of_attempt
 
 
 RUN = checked(load_run, config)

@@ -52,7 +52,7 @@ SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmdLogFile={folder}/slurmd.%n.log
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool.%n
-PartitionName=main Nodes=ALL Default=YES MaxTime=60 DefMemPerCPU=500 State=UP
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE DefMemPerCPU=500 State=UP
 """
 
 
@@ -83,7 +83,10 @@ class Slurm:
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs to use this Slurm, besides its own environment."""
-        return {"SLURM_CONF": str(self.folder / "slurm.conf")}
+        return {
+            "SLURM_CONF": str(self.folder / "slurm.conf"),
+            "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        }
 
     def call(self, *command: str) -> str:
         """Run a command of Slurm and return what it prints.
@@ -235,7 +238,16 @@ def _configure(slurm: Slurm, cpus: int, mem_mb: int, node_timeout_s: int) -> Non
         )
         (slurm.folder / f"spool.{name}").mkdir()
     (slurm.folder / "state").mkdir()
-    (slurm.folder / "slurm.conf").write_text(text)
+    configuration = slurm.folder / "slurm.conf"
+    configuration.write_text(text)
+    # Snakemake's executor takes the variables of Slurm from the environment of a step, so this one
+    # must not be looked for there.
+    wrapper = slurm.folder / "bin" / "srun"
+    wrapper.parent.mkdir()
+    wrapper.write_text(
+        f'#!/bin/sh\nSLURM_CONF={configuration} exec {shutil.which("srun")} "$@"\n'
+    )
+    wrapper.chmod(0o755)
 
 
 def _free_ports(number: int) -> list[int]:
