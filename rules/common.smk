@@ -13,6 +13,7 @@ import sys
 from lightloom.catalogs.markers import marker
 from lightloom.config import load_run
 from lightloom.errors import LightloomError
+from lightloom.interruption import end_with_jobs, watch_slurm_jobs
 from lightloom.local_services import start_services
 from lightloom.plan import fetch_keys, load_plan, set_aside_unfinished, sync_plan
 from lightloom.services.credentials import check_tokens

@@ -244,9 +244,7 @@ def _configure(slurm: Slurm, cpus: int, mem_mb: int, node_timeout_s: int) -> Non
     # must not be looked for there.
     wrapper = slurm.folder / "bin" / "srun"
     wrapper.parent.mkdir()
-    wrapper.write_text(
-        f'#!/bin/sh\nSLURM_CONF={configuration} exec {shutil.which("srun")} "$@"\n'
-    )
+    wrapper.write_text(f'#!/bin/sh\nSLURM_CONF={configuration} exec {shutil.which("srun")} "$@"\n')
     wrapper.chmod(0o755)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import lightloom
-from lightloom.cli import docs, summary, watch
+from lightloom.cli import background, docs, summary, watch
 from lightloom.errors import LightloomError
 
 app = typer.Typer(
@@ -21,6 +21,9 @@ app = typer.Typer(
 )
 app.command(name="summary")(summary.summary)
 app.command(name="watch")(watch.watch)
+app.command(name="submit")(background.submit)
+app.command(name="submitted")(background.submitted)
+app.command(name="cancel")(background.cancel)
 app.command(name="config-docs", hidden=True)(docs.config_docs)
 
 
