@@ -48,3 +48,4 @@ rule all:
 
 
 include: "rules/targets.smk"
+include: "rules/publish.smk"

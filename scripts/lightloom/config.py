@@ -250,6 +250,8 @@ class Run:
         Names of the archives to search, sorted.
     services : tuple of LocalService
         What the archives to search need on this machine.
+    publish : str
+        The prefix of an object store to which the results are copied on request, or nothing.
     """
 
     results: Path
@@ -259,6 +261,7 @@ class Run:
     enabled: tuple[str, ...]
     services: tuple[LocalService, ...]
     allow_partial: bool
+    publish: str
     dask: DaskConfig
     report: ReportConfig
 
@@ -300,6 +303,7 @@ def load_run(config: Mapping[str, Any]) -> Run:
         enabled=enabled,
         services=tuple(_needed_services(filled["services"], enabled)),
         allow_partial=filled["allow_partial"],
+        publish=filled["publish"],
         dask=DaskConfig(**filled["dask"]),
         report=ReportConfig(**filled["report"]),
     )

@@ -257,6 +257,7 @@ def test_targets_outside_the_footprint_are_not_asked_for(job: Job, service: Coun
     outside = {name for name, state in job.states().items() if state == "outside_footprint"}
     assert outside == {f"t{number}" for number in range(N_TARGETS)} - {"t0", "t3"}
     # A shard outside is not even probed.
+    forget_earlier(job.part_path)
     service.server.seen.clear()
     other = replace(job)
     other.spec = replace(job.spec, footprint="0/1", limits=job.spec.limits | {"probe_valid_s": 0})
