@@ -27,7 +27,7 @@ if RUN.publish:
         input:
             "<results>/hats/lightcurves",
         output:
-            directory(storage.s3(f"{RUN.publish}/hats/lightcurves")),
+            storage.s3(f"{RUN.publish}/hats/lightcurves"),
         log:
             "<logs>/publish/hats.log",
         localrule: True

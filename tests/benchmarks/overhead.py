@@ -30,6 +30,7 @@ sys.path[:0] = [str(TESTS), str(TESTS / "integration")]
 from project import REPOSITORY, Project  # noqa: E402
 
 OUTPUT = REPOSITORY / "benchmarks" / "output"
+_GROUP = re.compile(r"Group job (\S+)")
 #: Mean number of targets in a shard; few, as it is the jobs that count.
 _TARGETS = 4
 
@@ -73,6 +74,17 @@ def make_project(root: Path, n_archives: int, n_shards: int) -> Project:
     return project
 
 
+def make_files(project: Project) -> None:
+    """Make what 10,000 jobs would, at once; the rest of the run takes Snakemake no time."""
+    plan = project.snakemake("--summary").output
+    for line in plan.splitlines():
+        path = line.partition("\t")[0]
+        if path.startswith(("results/", "sky/")):
+            file = project.root / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.mkdir() if path.endswith("hats/lightcurves") else file.touch()
+
+
 def measured(project: Project, *options: str, environment: dict[str, str]) -> dict[str, Any]:
     """Run Snakemake and return what it took, with its output."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -96,7 +108,7 @@ def main() -> None:
     parser.add_argument("--archives", type=int, default=7)
     parser.add_argument("--shards", type=int, default=1356, help="at least so many")
     parser.add_argument("--slurm", action="store_true", help="run the jobs on a Slurm")
-    parser.add_argument("--plan-only", action="store_true", help="count jobs, run none")
+    parser.add_argument("--touch", action="store_true", help="make the files beside Snakemake")
     parser.add_argument("--folder", type=Path, default=OUTPUT / "overhead")
     asked = parser.parse_args()
     import slurm as slurm_service
@@ -109,12 +121,20 @@ def main() -> None:
         profile = ["--profile", "profiles/slurm"] if slurm else []
         if slurm:
             profile += ["--slurm-init-seconds-before-status-checks", "1"]
-        steps = {"plan": ["--dry-run", "--quiet"], "dry run": ["--dry-run", "--quiet"]}
-        if not asked.plan_only:
-            steps |= {"run": [], "no-op": [], "no-op again": []}
+        steps = {
+            "plan and dry run": ["--dry-run", "--quiet"],
+            "dry run": ["--dry-run"],
+            "touch" if asked.touch else "run": ["--touch"] if asked.touch else [],
+            "no-op": [],
+            "no-op again": [],
+        }
         for name, options in steps.items():
+            if name == "touch":
+                make_files(project)
             found[name] = measured(project, *profile, *options, environment=environment)
             output = found[name].pop("output")
+            if name == "dry run":
+                found["groups"] = len(set(_GROUP.findall(output)))
             if name.startswith("no-op") and "Nothing to be done" not in output:
                 raise SystemExit(f"the rerun did something: {output[-2000:]}")
         found["shards"] = len(project.shards)
@@ -137,7 +157,7 @@ def report(found: dict[str, Any]) -> None:
     for name, step in found.items():
         if isinstance(step, dict):
             print(f"| {name} | {step['wall_s']} | {step['cpu_s']} | {step['rss_mb']} |")
-    for name in ("ms_per_job", "slurm_jobs"):
+    for name in ("groups", "ms_per_job", "slurm_jobs"):
         if name in found:
             print(f"{name}: {found[name]}")
 
