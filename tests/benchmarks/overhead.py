@@ -4,10 +4,12 @@ The rules, the plan and the keys are those of the workflow; each job's script is
 that makes its files empty, so that nothing but the overhead is measured:
 
     python tests/benchmarks/overhead.py --archives 7 --shards 1356
+    python tests/benchmarks/overhead.py --archives 7 --shards 1356 --touch
     python tests/benchmarks/overhead.py --archives 7 --shards 143 --slurm
 
-The second run sends the jobs to a Slurm of two nodes on this machine, in the groups of
-profiles/slurm. The numbers go to benchmarks/output/overhead-<jobs>.json as well.
+The second makes the files of the jobs at once, and measures the rerun only. The third sends the
+jobs to a Slurm of two nodes on this machine, in the groups of profiles/slurm. The numbers go to
+benchmarks/output/overhead-<jobs>.json as well.
 """
 
 import argparse
@@ -30,7 +32,7 @@ sys.path[:0] = [str(TESTS), str(TESTS / "integration")]
 from project import REPOSITORY, Project  # noqa: E402
 
 OUTPUT = REPOSITORY / "benchmarks" / "output"
-_GROUP = re.compile(r"Group job (\S+)")
+_GROUP = re.compile(r"Group job \S+ \(")
 #: Mean number of targets in a shard; few, as it is the jobs that count.
 _TARGETS = 4
 
@@ -123,7 +125,7 @@ def main() -> None:
             profile += ["--slurm-init-seconds-before-status-checks", "1"]
         steps = {
             "plan and dry run": ["--dry-run", "--quiet"],
-            "dry run": ["--dry-run"],
+            "dry run for Slurm": ["--profile", "profiles/slurm", "--dry-run"],
             "touch" if asked.touch else "run": ["--touch"] if asked.touch else [],
             "no-op": [],
             "no-op again": [],
@@ -133,8 +135,8 @@ def main() -> None:
                 make_files(project)
             found[name] = measured(project, *profile, *options, environment=environment)
             output = found[name].pop("output")
-            if name == "dry run":
-                found["groups"] = len(set(_GROUP.findall(output)))
+            if name == "dry run for Slurm":
+                found["groups"] = len(_GROUP.findall(output))
             if name.startswith("no-op") and "Nothing to be done" not in output:
                 raise SystemExit(f"the rerun did something: {output[-2000:]}")
         found["shards"] = len(project.shards)

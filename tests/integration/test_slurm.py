@@ -1,6 +1,5 @@
 """The workflow on a real Slurm: the same bytes as on a laptop, whatever dies on the way."""
 
-import json
 import signal
 import subprocess
 import time
@@ -15,7 +14,7 @@ from laboratory import Laboratory
 from project import Project, Run
 from service_project import services_project
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 PROFILE = (
     *("--profile", "profiles/slurm"),
@@ -152,20 +151,46 @@ def assert_goes_on(
     slurm: Slurm, project: Project, laboratory: Laboratory, laptop: dict[str, str]
 ) -> None:
     """The next run completes what is missing, and asks for no target twice."""
-    finished = len(answered(laboratory))
     laboratory.faults([])
     again = run_on(slurm, project)
     assert again.returncode == 0, again.output
     assert project.digests() == laptop
     assert run_on(slurm, project, "--dry-run").nothing_to_do
     assert slurm.jobs() == []
-    uploads = Counter(tuple(sorted(entry["targets"])) for entry in answered(laboratory))
-    print(finished, json.dumps([*uploads.items()]))
+    asked = Counter(tuple(sorted(entry["targets"])) for entry in answered(laboratory))
+    assert max(asked.values()) == 1, asked
 
 
 def answered(laboratory: Laboratory) -> list[dict]:
+    """Queries for targets that the service has answered; what it did not hear of may come again."""
     return [
         entry
         for entry in laboratory.log("nsc")
         if entry["targets"] and entry["status"] == 200 and not entry["fault"]
     ]
+
+
+def test_limits_hold_across_nodes(
+    slurm: Slurm, sky: Path, laboratory: Laboratory, tmp_path: Path
+) -> None:
+    laboratory.clear_log()
+    project = services_project(
+        tmp_path / "project",
+        sky,
+        laboratory,
+        ["nsc", "xmm"],
+        retries=0,
+        requests_per_s=6,
+        concurrent_requests=2,
+        targets_per_query=1,
+    )
+    log = slurm.folder / "slurmctld.log"
+    before = len(log.read_text())
+    run = run_on(slurm, project, "--group-components", "merge_shard=25")
+    assert run.returncode == 0, run.output
+    nodes = {node for node in slurm.nodes if f"NodeList={node} " in log.read_text()[before:]}
+    assert nodes == set(slurm.nodes)
+    for service in ("nsc", "heasarc"):
+        assert len(laboratory.log(service)) > 12
+        assert laboratory.max_requests_in_window(1.0, service) <= 6
+        assert laboratory.max_concurrent(service) <= 2
