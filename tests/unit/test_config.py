@@ -14,9 +14,10 @@ import yaml
 from snakemake.utils import update_config
 
 from lightloom.conditions import OPERATORS
-from lightloom.config import SETTINGS, ArchiveSpec, Run, SampleConfig, TableSource, load_run
+from lightloom.config import SETTINGS, ArchiveSpec, Run, SampleConfig, load_run
 from lightloom.config_docs import MANUAL, update_manual
 from lightloom.config_schema import SCHEMAS, find_problems, load_schema
+from lightloom.config_sources import TableSource
 from lightloom.errors import ConfigError
 from lightloom.schema import LIGHTCURVE
 
@@ -89,7 +90,7 @@ def test_defaults_are_those_of_the_schema(config: Config) -> None:
     assert (run.results, run.allow_partial) == (Path("results"), False)
     assert (run.sample.merge_radius_arcsec, run.sample.on_bad_row) == (1.0, "stop")
     assert run.shards.max_targets == 500
-    assert (run.dask.cluster, run.dask.address) == ("auto", None)
+    assert (run.dask.cluster, run.dask.address) == ("local", None)
     assert run.report.lightcurves == 6
     assert run.enabled == ("ztf",)
 
@@ -275,7 +276,11 @@ def _rename(name: str, new: str) -> Callable[[Config], None]:
 SOURCE = ("sample", "sources", 0)
 ZTF = ("catalogue", "ztf")
 KEYS = (
+<<<<<<< HEAD
     "allow_partial, archives, catalogue, dask, publish, report, results, sample, services, shards"
+=======
+    "allow_partial, archives, catalogue, dask, report, resolvers, results, sample, services, shards"
+>>>>>>> main
 )
 SOURCE_KEYS = (
     "cone, dec, format, frame, id, kind, label, label_column, max_targets, moc, parallax, path,"
@@ -335,7 +340,8 @@ WRONG: list[tuple[Any, ...]] = [
     ),
     (
         _edit(*SOURCE, "kind", value="fits"),
-        "sample.sources[0].kind: found 'fits', expected one of table, literature, inbox",
+        "sample.sources[0].kind: found 'fits', expected one of table, literature, sdss_quasars,"
+        " tap, names, ztf_ids, inbox",
     ),
     (
         _edit(*SOURCE, "frame", value="b1950"),
@@ -427,8 +433,44 @@ WRONG: list[tuple[Any, ...]] = [
         "dask.address: missing, expected it because dask.cluster is address",
     ),
     (
-        _edit("dask", value={"scheduler_file": "scheduler.json"}),
-        "dask.cluster: found 'auto', expected scheduler_file because dask.scheduler_file is given",
+        _edit("dask", value={"scheduler_file": "s.json", "gateway": {}}),
+        "dask.cluster: missing, expected it to choose between scheduler_file, gateway",
+    ),
+    (
+        _edit("dask", value={"cluster": "auto"}),
+        "dask.cluster: found 'auto', expected one of local, threads, address, scheduler_file,"
+        " gateway, jobqueue, plugin",
+    ),
+    (
+        _edit("dask", value={"gateway": {"adress": "http://hub"}}),
+        "dask.gateway.adress: unknown key, did you mean 'address'? (expected: adapt, address,"
+        " auth, name, options, proxy_address, scale)",
+    ),
+    (
+        _edit("dask", value={"gateway": {"address": "http://me:secret@hub"}}),
+        "dask.gateway.address: found 'http://me:secret@hub', expected text such as"
+        " 'https://hub.example.org/services/dask-gateway'",
+    ),
+    (
+        _edit("dask", value={"gateway": {"auth": {"type": "basic"}}}),
+        "dask.gateway.auth.secret_env: missing, expected it or secret_file because"
+        " dask.gateway.auth.type is basic",
+    ),
+    (
+        _edit("dask", value={"jobqueue": {"system": "slurm", "adapt": {"maximum": 0}}}),
+        "dask.jobqueue.adapt.maximum: found 0, expected a whole number at least 1",
+    ),
+    (
+        _edit("dask", value={"jobqueue": {"system": "pbs", "adapt": {"minimum": 3, "maximum": 2}}}),
+        "dask.jobqueue.adapt.minimum: found 3, expected at most maximum, 2",
+    ),
+    (
+        _edit("dask", value={"jobqueue": {"system": "sge"}}),
+        "dask.jobqueue.system: found 'sge', expected one of slurm, pbs, lsf, htcondor",
+    ),
+    (
+        _edit("dask", value={"plugin": {"function": "coiled.Cluster"}}),
+        "dask.plugin.function: found 'coiled.Cluster', expected text such as 'coiled:Cluster'",
     ),
     (
         _edit("dask", value={"cluster": "address", "address": "192.0.2.10"}),
@@ -486,7 +528,8 @@ WRONG: list[tuple[Any, ...]] = [
     ),
     (
         _edit(*ZTF, "quality", "bad", value=[["catflags", "=", 1]]),
-        "catalogue.ztf.quality.bad[0][1]: found '=', expected one of ==, !=, <, <=, >, >=, &, !~",
+        "catalogue.ztf.quality.bad[0][1]: found '=', expected one of ==, !=, <, <=, >, >=, &, ~,"
+        " !~",
     ),
     (
         _edit(*ZTF, "quality", "bad", value=[["catflags", "&"]]),
@@ -657,6 +700,31 @@ def test_all_problems_are_listed_at_once(config: Config) -> None:
         "dask.address",
         "sample.sources[1].dec",
     ]
+
+
+@pytest.mark.parametrize(
+    ("section", "cluster"),
+    [
+        ({}, "local"),
+        ({"gateway": {}}, "gateway"),
+        ({"scheduler_file": "scheduler.json"}, "scheduler_file"),
+        # What one file describes, another one may leave aside.
+        ({"cluster": "threads", "address": "tcp://192.0.2.10:8786"}, "threads"),
+        ({"cluster": "gateway", "gateway": {}, "jobqueue": {"system": "lsf"}}, "gateway"),
+    ],
+)
+def test_the_cluster_is_the_one_described(config: Config, section: Config, cluster: str) -> None:
+    config["dask"] = section
+    assert load_run(config).dask.cluster == cluster
+
+
+def test_paths_for_workers_in_another_folder(config: Config) -> None:
+    config["catalogue"]["ztf"] |= {"endpoint": "sky/ztf", "auth": {"token_file": "t"}}
+    config["catalogue"]["unwise"] |= {"endpoint": "s3://bucket/unwise", "auth": {}}
+    archives = load_run(config).archives
+    located = archives["ztf"].located(Path("/run"))
+    assert (located.endpoint, located.auth["token_file"]) == ("/run/sky/ztf", "/run/t")
+    assert archives["unwise"].located(Path("/run")) == archives["unwise"]
 
 
 def test_schema_knows_the_columns_of_light_curves() -> None:
