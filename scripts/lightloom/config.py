@@ -231,15 +231,12 @@ class Run:
         Names of the archives to search, sorted.
     services : tuple of LocalService
         What the archives to search need on this machine.
-<<<<<<< HEAD
     publish : str
         The prefix of an object store to which the results are copied on request, or nothing.
-=======
     resolvers : dict of str to ResolverSpec
         Services that are asked for targets, by name.
     resolver_services : tuple of LocalService
         What these need on this machine.
->>>>>>> main
     """
 
     results: Path
@@ -312,12 +309,8 @@ def load_run(config: Mapping[str, Any]) -> Run:
             if not set(enabled).isdisjoint(service.get("archives", enabled))
         ),
         allow_partial=filled["allow_partial"],
-<<<<<<< HEAD
         publish=filled["publish"],
-        dask=DaskConfig(**filled["dask"]),
-=======
         dask=DaskConfig.from_dict(filled["dask"]),
->>>>>>> main
         report=ReportConfig(**filled["report"]),
         resolvers=resolvers,
         resolver_services=tuple(local for local, _ in services if local.resolvers),

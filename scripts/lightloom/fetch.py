@@ -24,14 +24,9 @@ from numpy.typing import NDArray
 import lightloom
 from lightloom.archives import get_archive
 from lightloom.archives.base import SOURCES, Answer, Archive, Request, RequestPlan
-<<<<<<< HEAD
 from lightloom.carry import Carried, carry, keep_until_merged, target_hashes
-from lightloom.cluster import dask_client
-=======
-from lightloom.carry import Carried, carry, forget_earlier, keep_partial, target_hashes
 from lightloom.cluster.answers import answers
 from lightloom.cluster.client import dask_client
->>>>>>> main
 from lightloom.config import ArchiveSpec, DaskConfig
 from lightloom.errors import ArchiveError
 from lightloom.footprint import within_footprint

@@ -71,7 +71,6 @@ def serve_s3(tmp_path: Path) -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture(scope="module")
-<<<<<<< HEAD
 def slurm() -> Iterator[slurm_service.Slurm]:
     """A Slurm of two nodes; see the module of that name."""
     missing = slurm_service.missing()
@@ -79,7 +78,9 @@ def slurm() -> Iterator[slurm_service.Slurm]:
         pytest.skip(missing)
     with slurm_service.serve() as running:
         yield running
-=======
+
+
+@pytest.fixture(scope="module")
 def fetch_step(
     tmp_path_factory: pytest.TempPathFactory, sky: Path, laboratory: Laboratory
 ) -> Iterator[FetchStep]:
@@ -94,4 +95,3 @@ def fetch_step(
 def laptop_digests(fetch_step: FetchStep) -> dict[str, str]:
     """Digests of the parts that jobs with clusters of their own fetch."""
     return fetch_step.digests("laptop", DaskConfig())
->>>>>>> main

@@ -276,11 +276,8 @@ def _rename(name: str, new: str) -> Callable[[Config], None]:
 SOURCE = ("sample", "sources", 0)
 ZTF = ("catalogue", "ztf")
 KEYS = (
-<<<<<<< HEAD
-    "allow_partial, archives, catalogue, dask, publish, report, results, sample, services, shards"
-=======
-    "allow_partial, archives, catalogue, dask, report, resolvers, results, sample, services, shards"
->>>>>>> main
+    "allow_partial, archives, catalogue, dask, publish, report, resolvers, results, sample,"
+    " services, shards"
 )
 SOURCE_KEYS = (
     "cone, dec, format, frame, id, kind, label, label_column, max_targets, moc, parallax, path,"

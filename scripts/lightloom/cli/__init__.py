@@ -8,11 +8,7 @@ from typing import Annotated
 import typer
 
 import lightloom
-<<<<<<< HEAD
-from lightloom.cli import background, docs, summary, watch
-=======
-from lightloom.cli import cluster, docs, freeze, summary, watch
->>>>>>> main
+from lightloom.cli import background, cluster, docs, freeze, summary, watch
 from lightloom.errors import LightloomError
 
 app = typer.Typer(
@@ -26,13 +22,10 @@ app = typer.Typer(
 app.command(name="freeze")(freeze.freeze)
 app.command(name="summary")(summary.summary)
 app.command(name="watch")(watch.watch)
-<<<<<<< HEAD
 app.command(name="submit")(background.submit)
 app.command(name="submitted")(background.submitted)
 app.command(name="cancel")(background.cancel)
-=======
 app.add_typer(cluster.app, name="cluster")
->>>>>>> main
 app.command(name="config-docs", hidden=True)(docs.config_docs)
 
 
