@@ -321,7 +321,7 @@ WRONG: list[tuple[Any, ...]] = [
     (
         _remove("sample"),
         "sample: missing, found only the keys: "
-        "catalogue, results, shards, archives, allow_partial, dask, report",
+        "catalogue, results, shards, archives, allow_partial, publish, dask, report",
     ),
     (
         _remove(*SOURCE, "dec"),
@@ -481,7 +481,7 @@ WRONG: list[tuple[Any, ...]] = [
     (
         _remove("catalogue"),
         "catalogue: missing, found only the keys:"
-        " results, sample, shards, archives, allow_partial, dask, report",
+        " results, sample, shards, archives, allow_partial, publish, dask, report",
     ),
     (
         _rename("ztf", "Gaia-DR3"),
