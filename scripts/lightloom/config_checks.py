@@ -131,7 +131,11 @@ def _check_list(source: Mapping[str, Any]) -> Found:
     if ("entries" in source) == ("path" in source):
         found = "both" if "path" in source else "neither"
         yield ("entries",), f"found {found} of entries and path, expected one of them"
+    places: dict[str, int] = {}
     for number, entry in enumerate(source.get("entries", ())):
+        first = places.setdefault(entry, number)
+        if first != number:
+            yield ("entries", number), f"found {entry!r}, also at [{first}], expected it once"
         if not entry.isprintable() or entry != entry.strip():
             text = f"found {entry!r}, expected text without surrounding space or line breaks"
             yield ("entries", number), text

@@ -17,7 +17,7 @@ from lightloom.conditions import OPERATORS
 from lightloom.config import SETTINGS, ArchiveSpec, Run, SampleConfig, load_run
 from lightloom.config_docs import MANUAL, update_manual
 from lightloom.config_schema import SCHEMAS, find_problems, load_schema
-from lightloom.config_sources import TableSource
+from lightloom.config_sources import SOURCES
 from lightloom.errors import ConfigError
 from lightloom.schema import LIGHTCURVE
 
@@ -95,9 +95,10 @@ def test_defaults_are_those_of_the_schema(config: Config) -> None:
     assert run.enabled == ("ztf",)
 
 
-def test_source_has_the_defaults_of_the_schema() -> None:
-    keys = load_schema("config.schema.yaml")["$defs"]["table"]["properties"]
-    fields = dataclasses.fields(TableSource)
+@pytest.mark.parametrize("kind", sorted(SOURCES.keys() - {"inbox"}))
+def test_source_has_the_defaults_of_the_schema(kind: str) -> None:
+    keys = load_schema("config.schema.yaml")["$defs"][kind]["properties"]
+    fields = dataclasses.fields(SOURCES[kind])
     assert {field.name for field in fields} == set(keys)
     for field in fields:
         if field.default is not dataclasses.MISSING:
@@ -339,6 +340,60 @@ WRONG: list[tuple[Any, ...]] = [
         _edit(*SOURCE, "kind", value="fits"),
         "sample.sources[0].kind: found 'fits', expected one of table, literature, sdss_quasars,"
         " tap, names, ztf_ids, inbox",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "sdss_quasars", "number": 0, "z_min": 2, "z_max": 1}),
+        "sample.sources[0].number: found 0, expected a whole number at least 1 and at most"
+        " 10000000",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "sdss_quasars", "number": 5, "z_min": 2, "z_max": 1}),
+        "sample.sources[0].z_max: found 1, expected more than z_min, 2",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "names"}),
+        "sample.sources[0].entries: found neither of entries and path, expected one of them",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "ztf_ids", "path": "x", "entries": ["ZTF18aaaaaaa"]}),
+        "sample.sources[0].entries: found both of entries and path, expected one of them",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "names", "entries": ["M 31", "M 33\nM 32", " M 5"]}),
+        "sample.sources[0].entries[1]: found 'M 33\\nM 32', expected text without surrounding space"
+        " or line breaks",
+        "sample.sources[0].entries[2]: found ' M 5', expected text without surrounding space"
+        " or line breaks",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "names", "entries": ["M 31", "M 31"]}),
+        "sample.sources[0].entries[1]: found 'M 31', also at [0], expected it once",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "literature", "name": "x", "catalogue": "J/ApJ/1/1"}),
+        "sample.sources[0].catalogue: found, expected service: vizier beside it",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "literature", "name": "x", "where": [["a", "~", "("]]}),
+        "sample.sources[0].where[0][2]: found '(', expected a regular expression, as the operator"
+        " is ~",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "tap", "endpoint": "https://me:you@x/tap", "adql": "q"}),
+        "sample.sources[0].endpoint: found a user or password in the address, expected them in the"
+        " environment",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "tap", "endpoint": "x/tap", "adql": "q", "pmra": "a"}),
+        "sample.sources[0].endpoint: found 'x/tap', expected text such as"
+        " 'https://simbad.cds.unistra.fr/simbad/sim-tap'",
+    ),
+    (
+        _edit("resolvers", value={"nde": "https://x", "ned": 3}),
+        "resolvers.nde: unknown key, did you mean 'ned'? (expected: alerce, limits, ned, sdss,"
+        " sesame, simbad, vizier)",
+        "resolvers.ned: found 3, expected text such as"
+        " 'https://simbad.cds.unistra.fr/simbad/sim-tap' (write it in quotes)",
     ),
     (
         _edit(*SOURCE, "frame", value="b1950"),

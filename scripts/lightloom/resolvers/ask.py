@@ -111,7 +111,7 @@ def _specs(query: Query, resolvers: Mapping[str, ResolverSpec]) -> dict[str, Res
 
 def _advice(query: Query, error: ArchiveError) -> str:
     if error.error_class != "transient":
-        return "correct the source in the configuration"
+        return "correct the source, or the address of the service, in the configuration"
     if isinstance(query.source, LiteratureSource):
         name = query.title.partition(":")[2]
         return (
