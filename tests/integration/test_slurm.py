@@ -132,7 +132,7 @@ def test_a_killed_node_and_a_killed_job(
         output = run.communicate()[0]
     slurm.start_node(node)
     assert run.returncode != 0
-    assert "NODE_FAIL" in output
+    assert f"on failed node {node}" in (slurm.folder / "slurmctld.log").read_text(), output
 
     # The second run loses a job only.
     laboratory.faults([{"service": "nsc", "action": "timeout", "seconds": 300, "nth": 2}])
