@@ -168,6 +168,8 @@ def test_limits_hold_across_nodes(
         laboratory,
         ["nsc", "xmm"],
         retries=0,
+        # Four jobs of two cores are more than a node has.
+        threads=2,
         requests_per_s=6,
         concurrent_requests=2,
         targets_per_query=1,
