@@ -50,3 +50,4 @@ rule all:
 
 
 include: "rules/targets.smk"
+include: "rules/publish.smk"

@@ -13,6 +13,7 @@ import sys
 from lightloom.catalogs.markers import marker
 from lightloom.config import load_run
 from lightloom.errors import LightloomError
+from lightloom.interruption import end_with_jobs, watch_slurm_jobs
 from lightloom.local_services import start_services
 from lightloom.plan import fetch_keys, load_plan, set_aside_unfinished, sync_plan
 from lightloom.services.credentials import check_tokens
@@ -78,13 +79,13 @@ def current_attempt(wildcards, attempt):
     return attempt
 
 
-def growing(mem_mb):
-    """Return a resource function: memory that doubles with each attempt [MB]."""
+def growing(amount):
+    """Return a resource function: memory [MB] or time [min] that doubles with each attempt."""
 
-    def mem_mb_of_attempt(wildcards, attempt):
-        return mem_mb * 2 ** (attempt - 1)
+    def amount_of_attempt(wildcards, attempt):
+        return amount * 2 ** (attempt - 1)
 
-    return mem_mb_of_attempt
+    return amount_of_attempt
 
 
 RUN = checked(load_run, config)

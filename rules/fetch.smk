@@ -33,6 +33,7 @@ for archive in RUN.enabled:
         threads: RUN.archives[archive].limits["threads"]
         resources:
             mem_mb=growing(RUN.archives[archive].limits["mem_mb"]),
+            runtime=growing(RUN.archives[archive].limits["runtime_min"]),
             attempt=current_attempt,
         params:
             archive=archive,

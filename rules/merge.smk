@@ -25,6 +25,7 @@ rule merge_shard:
     threads: 1
     resources:
         mem_mb=growing(1000),
+        runtime=growing(20),
         attempt=current_attempt,
     params:
         part_keys=keys_of_shard,
@@ -49,6 +50,7 @@ rule merge_ledger:
     threads: 1
     resources:
         mem_mb=growing(1000),
+        runtime=growing(20),
         attempt=current_attempt,
     params:
         catalogue=list(RUN.archives),
@@ -73,6 +75,7 @@ rule merge_hats:
     threads: 1
     resources:
         mem_mb=growing(1500),
+        runtime=growing(60),
         attempt=current_attempt,
     script:
         "../scripts/merge_hats.py"
@@ -95,6 +98,7 @@ rule tabulate_manifest:
     threads: 1
     resources:
         mem_mb=growing(500),
+        runtime=growing(20),
         attempt=current_attempt,
     script:
         "../scripts/tabulate_manifest.py"

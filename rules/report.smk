@@ -22,6 +22,7 @@ rule plot_coverage:
     threads: 1
     resources:
         mem_mb=growing(1000),
+        runtime=growing(20),
         attempt=current_attempt,
     script:
         "../scripts/plot_coverage.py"
@@ -119,6 +120,7 @@ rule plot_lightcurves:
     threads: 1
     resources:
         mem_mb=growing(1000),
+        runtime=growing(20),
         attempt=current_attempt,
     script:
         "../scripts/plot_lightcurves.py"
@@ -145,6 +147,7 @@ rule tabulate_states:
     threads: 1
     resources:
         mem_mb=growing(500),
+        runtime=growing(20),
         attempt=current_attempt,
     params:
         titles={name: spec.title for name, spec in RUN.archives.items()},

@@ -1,8 +1,11 @@
-"""Services on this machine that the run needs (`services` in the configuration).
+"""What starts with the run and ends with it.
 
-They are no files that a rule could make: they start with the run and end with it.
+Services on this machine that the run needs (`services` in the configuration): they are no files that a rule
+could make. Ctrl-C and SIGTERM end the run with all its jobs, also those in Slurm's queue.
 """
 
 
 onstart:
+    end_with_jobs()
+    watch_slurm_jobs(workflow.scheduler._executor, RUN.results / ".slurm")
     checked(start_services, RUN.services, RUN.results / "logs" / "services")

@@ -69,6 +69,7 @@ rule build_sky:
     threads: 1
     resources:
         mem_mb=2000,
+        runtime=20,
         attempt=current_attempt,
     script:
         "../scripts/build_sky.py"

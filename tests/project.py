@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import yaml
 
@@ -96,21 +98,37 @@ class Project:
         """The changes laid over the default configuration."""
         return yaml.safe_load((self.root / "test.yaml").read_text())
 
-    def snakemake(self, *options: str, target: str = "lightcurves") -> Run:
+    def snakemake(
+        self,
+        *options: str,
+        target: str = "lightcurves",
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> Run:
         """Call Snakemake in the project's folder; without figures unless they are asked for."""
-        finished = subprocess.run(
+        with self.started(*options, target=target, environment=environment) as process:
+            output = process.communicate()[0]
+        return Run(process.returncode, output)
+
+    def started(
+        self,
+        *options: str,
+        target: str = "lightcurves",
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> subprocess.Popen[str]:
+        """Start Snakemake like that, in a session of its own, and do not wait for it."""
+        return subprocess.Popen(
             [
                 *(sys.executable, "-m", "snakemake", "--cores", "2"),
                 *("--configfile", "test.yaml", "--nocolor", *options, "--", target),
             ],
             cwd=self.root,
-            env=os.environ | {"PYTHONPATH": str(self.root / "scripts")},
+            env=os.environ | {"PYTHONPATH": str(self.root / "scripts")} | environment,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            check=False,
+            start_new_session=True,
         )
-        return Run(finished.returncode, finished.stdout)
 
     @property
     def shards(self) -> list[str]:

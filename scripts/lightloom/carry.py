@@ -103,15 +103,17 @@ def keep_earlier(results: Path, shard: str, content_hash: str | None = None) -> 
         _link(status, _earlier(part, ".json"))
 
 
-def keep_partial(part: Path, rows: Path, status: Mapping[str, Any]) -> None:
-    """Keep a part of which some targets failed, in place of the earlier one that went into it.
+def keep_until_merged(part: Path, rows: Path, status: Mapping[str, Any]) -> None:
+    """Keep what a fetch has finished, in place of the earlier part that went into it.
 
-    Should the sample change before the part is whole, what is finished goes over nevertheless.
+    Should some targets have failed and the sample change before the part is whole, what is finished
+    goes over nevertheless. A part that is whole is kept too: on a cluster Snakemake removes it when
+    another job of its group fails.
 
     Parameters
     ----------
     part : pathlib.Path
-        Where the part would be if it were whole.
+        Where the part is, or would be if it were whole.
     rows : pathlib.Path
         Its rows; the file stays.
     status : mapping
@@ -123,7 +125,7 @@ def keep_partial(part: Path, rows: Path, status: Mapping[str, Any]) -> None:
 
 
 def forget_earlier(part: Path) -> None:
-    """Remove what was kept of earlier parts: their successor is whole."""
+    """Remove what was kept beside a part: it is whole and merged."""
     _earlier(part, ".json").unlink(missing_ok=True)
     _earlier(part, ".parquet").unlink(missing_ok=True)
 

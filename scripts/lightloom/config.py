@@ -231,6 +231,8 @@ class Run:
         Names of the archives to search, sorted.
     services : tuple of LocalService
         What the archives to search need on this machine.
+    publish : str
+        The prefix of an object store to which the results are copied on request, or nothing.
     resolvers : dict of str to ResolverSpec
         Services that are asked for targets, by name.
     resolver_services : tuple of LocalService
@@ -244,6 +246,7 @@ class Run:
     enabled: tuple[str, ...]
     services: tuple[LocalService, ...]
     allow_partial: bool
+    publish: str
     dask: DaskConfig
     report: ReportConfig
     resolvers: dict[str, ResolverSpec]
@@ -306,6 +309,7 @@ def load_run(config: Mapping[str, Any]) -> Run:
             if not set(enabled).isdisjoint(service.get("archives", enabled))
         ),
         allow_partial=filled["allow_partial"],
+        publish=filled["publish"],
         dask=DaskConfig.from_dict(filled["dask"]),
         report=ReportConfig(**filled["report"]),
         resolvers=resolvers,

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 import lightloom
 from lightloom.archives import get_archive
 from lightloom.archives.base import SOURCES, Answer, Archive, Request, RequestPlan
-from lightloom.carry import Carried, carry, forget_earlier, keep_partial, target_hashes
+from lightloom.carry import Carried, carry, keep_until_merged, target_hashes
 from lightloom.cluster.answers import answers
 from lightloom.cluster.client import dask_client
 from lightloom.config import ArchiveSpec, DaskConfig
@@ -215,14 +215,12 @@ def fetch_shard(
             "retrieved_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         complete = not outcome.unfinished.any()
-        if not complete:
-            keep_partial(part_path, rows_path, status)
+        keep_until_merged(part_path, rows_path, status)
         if complete or allow_partial:
             rows_path.replace(part_path)
             write_json(status_path, status)
     if complete:
         unfinished.clear()
-        forget_earlier(part_path)
     elif not allow_partial:
         raise _failure(spec, shard_path.stem, outcome)
 

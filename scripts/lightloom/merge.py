@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lightloom import __version__
+from lightloom.carry import forget_earlier
 from lightloom.errors import ResultError
 from lightloom.schema import LEDGER, LIGHTCURVE, STATES, conform
 from lightloom.storage import ParquetSink, sha256_file, write_table
@@ -142,6 +143,9 @@ def merge_shard(
         for part, stream in zip(parts, streams, strict=True):
             _check_states(part.status_path, statuses[part.archive]["targets"], stream.n_rows)
     write_table(ledger_path, _ledger_piece(shard, objectids, statuses, catalogue), LEDGER)
+    for part in parts:
+        if not _unfinished(statuses[part.archive]).num_rows:
+            forget_earlier(part.path)
 
 
 def _read_checked_status(part: Part, shard: str, objectids: pa.StringArray) -> dict[str, Any]:
@@ -171,7 +175,7 @@ def _refuse_partial(shard: str, statuses: Mapping[str, dict[str, Any]]) -> None:
     problems = []
     for archive, status in statuses.items():
         targets = status["targets"]
-        unfinished = targets.filter(pc.is_in(targets["state"], pa.array(_UNFINISHED_STATES)))
+        unfinished = _unfinished(status)
         if unfinished.num_rows:
             first = unfinished.slice(0, 1).to_pylist()[0]
             problems.append(
@@ -183,6 +187,11 @@ def _refuse_partial(shard: str, statuses: Mapping[str, dict[str, Any]]) -> None:
             f"shard {shard}: {'; '.join(problems)}. Run the same command again to ask for them"
             " again, or set allow_partial: true to merge without them"
         )
+
+
+def _unfinished(status: Mapping[str, Any]) -> pa.Table:
+    targets: pa.Table = status["targets"]
+    return targets.filter(pc.is_in(targets["state"], pa.array(_UNFINISHED_STATES)))
 
 
 class _PartStream:

@@ -10,6 +10,7 @@ from contextlib import ExitStack, chdir, contextmanager
 from pathlib import Path
 
 import pytest
+import slurm as slurm_service
 
 from laboratory import Laboratory
 
@@ -67,6 +68,16 @@ def serve_s3(tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Start an S3 server of the test's folder, with options of rclone; return its endpoint."""
     with ExitStack() as servers:
         yield lambda *options: servers.enter_context(s3_server(tmp_path, *options))
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[slurm_service.Slurm]:
+    """A Slurm of two nodes; see the module of that name."""
+    missing = slurm_service.missing()
+    if missing:
+        pytest.skip(missing)
+    with slurm_service.serve() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

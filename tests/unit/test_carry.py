@@ -14,7 +14,7 @@ from lightloom.carry import (
     carry,
     forget_earlier,
     keep_earlier,
-    keep_partial,
+    keep_until_merged,
     target_hashes,
 )
 from lightloom.merge import Part
@@ -119,7 +119,7 @@ def test_parts_of_other_places_settings_and_code_are_not_used(small_run: SmallRu
 def test_unfinished_targets_are_not_carried(small_run: SmallRun, state: str) -> None:
     part, table = _finish(small_run, "allsky", "ABC", {"B": state})
     status = json.loads(part.status_path.read_text())
-    keep_partial(part.path, part.path, status)
+    keep_until_merged(part.path, part.path, status)
     carried = _carry(table, part.path, KEY)
     assert sorted(_names(table, carried)) == ["A", "C"]
     (stream,) = carried.streams

@@ -277,7 +277,8 @@ def _rename(name: str, new: str) -> Callable[[Config], None]:
 SOURCE = ("sample", "sources", 0)
 ZTF = ("catalogue", "ztf")
 KEYS = (
-    "allow_partial, archives, catalogue, dask, report, resolvers, results, sample, services, shards"
+    "allow_partial, archives, catalogue, dask, publish, report, resolvers, results, sample,"
+    " services, shards"
 )
 SOURCE_KEYS = (
     "cone, dec, format, frame, id, kind, label, label_column, max_targets, moc, parallax, path,"
@@ -321,7 +322,7 @@ WRONG: list[tuple[Any, ...]] = [
     (
         _remove("sample"),
         "sample: missing, found only the keys: "
-        "catalogue, results, shards, archives, allow_partial, dask, report",
+        "catalogue, results, shards, archives, allow_partial, publish, dask, report",
     ),
     (
         _remove(*SOURCE, "dec"),
@@ -535,7 +536,7 @@ WRONG: list[tuple[Any, ...]] = [
     (
         _remove("catalogue"),
         "catalogue: missing, found only the keys:"
-        " results, sample, shards, archives, allow_partial, dask, report",
+        " results, sample, shards, archives, allow_partial, publish, dask, report",
     ),
     (
         _rename("ztf", "Gaia-DR3"),

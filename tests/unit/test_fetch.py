@@ -101,8 +101,8 @@ class Job:
     def states(self) -> dict[str, str]:
         return {objectid: row["state"] for objectid, row in self.targets.items()}
 
-    def hidden(self) -> list[str]:
-        return sorted(path.name for path in self.part_path.parent.glob(".*"))
+    def unfinished(self) -> list[str]:
+        return sorted(path.name for path in self.part_path.parent.glob(".*.unfinished*"))
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def undisturbed(job: Job, tmp_path: Path, service: Counted) -> bytes:
     """The bytes of the part when nothing goes wrong."""
     other = replace(job, part_path=tmp_path / "undisturbed" / "allsky.parquet")
     other.run()
-    assert other.hidden() == []
+    assert other.unfinished() == []
     service.asked.clear()
     return other.part_path.read_bytes()
 
@@ -169,7 +169,7 @@ def test_what_failed_alone_is_asked_again(job: Job, service: Counted, undisturbe
     job.run()
     assert service.asked == [chunk]
     assert job.part_path.read_bytes() == undisturbed
-    assert job.hidden() == []
+    assert job.unfinished() == []
 
 
 def test_a_wrong_request_is_not_repeated(job: Job, service: Counted) -> None:
@@ -257,6 +257,7 @@ def test_targets_outside_the_footprint_are_not_asked_for(job: Job, service: Coun
     outside = {name for name, state in job.states().items() if state == "outside_footprint"}
     assert outside == {f"t{number}" for number in range(N_TARGETS)} - {"t0", "t3"}
     # A shard outside is not even probed.
+    forget_earlier(job.part_path)
     service.server.seen.clear()
     other = replace(job)
     other.spec = replace(job.spec, footprint="0/1", limits=job.spec.limits | {"probe_valid_s": 0})
@@ -324,7 +325,24 @@ def test_a_killed_job_goes_on_where_it_was(job: Job, service: Counted, undisturb
     assert sorted(service.targets_asked) == missing
     assert len(service.asked) == 3
     assert job.part_path.read_bytes() == undisturbed
-    assert job.hidden() == []
+    assert job.unfinished() == []
+
+
+def test_a_part_that_was_removed_with_its_group_is_not_asked_again(
+    job: Job, service: Counted, undisturbed: bytes
+) -> None:
+    job.run()
+    service.asked.clear()
+    job.part_path.unlink()
+    job.part_path.with_suffix(".status.json").unlink()
+    job.run()
+    assert service.asked == []
+    assert job.part_path.read_bytes() == undisturbed
+    # Once it is merged, a part that somebody removes is asked for.
+    forget_earlier(job.part_path)
+    job.part_path.unlink()
+    job.run()
+    assert len(service.asked) > 0
 
 
 @pytest.mark.parametrize("damage", ["line", "file"])

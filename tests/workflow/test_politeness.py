@@ -3,24 +3,15 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from laboratory import Laboratory
-from project import SAMPLE, Project
+from project import Project
+from service_project import SERVICES, services_project
 
 pytestmark = pytest.mark.timeout(600)
 
-#: Archives, and the services that they are asked of: two of them have one in common.
-SERVICES = {
-    "fermigbm": "heasarc",
-    "kepler": "mast",
-    "nsc": "nsc",
-    "tess": "mast",
-    "xmm": "heasarc",
-}
 REQUESTS_PER_S = 6
 CONCURRENT_REQUESTS = 2
 #: For which the circuit breaker leaves a service alone [s].
@@ -43,37 +34,6 @@ def watched(laboratory: Laboratory) -> Iterator[Laboratory]:
     laboratory.faults([])
 
 
-def services_project(
-    root: Path, sky: Path, laboratory: Laboratory, archives: list[str], **limits: Any
-) -> Project:
-    """A project with a few targets in a few shards, and nothing but these services."""
-    project = Project.create(root)
-    (root / "sky").symlink_to(sky)
-    header, *rows = (root / SAMPLE).read_text().splitlines()
-    (root / "targets.csv").write_text("\n".join([header, *rows[:9]]) + "\n")
-    source = {"kind": "table", "path": "targets.csv", "id": "name", "ra": "ra", "dec": "dec"}
-    embedded = yaml.safe_load((root / "config" / "sky" / "embedded.yaml").read_text())
-    base = f"http://127.0.0.1:{embedded['services']['sky']['port']}"
-    sections: dict[str, Any] = {
-        name: {"enabled": False} for name in project.default_configuration()["archives"]
-    }
-    for name in archives:
-        endpoint = embedded["archives"][name]["endpoint"].replace(base, laboratory.base)
-        sections[name] = {"endpoint": endpoint, "limits": LIMITS | limits}
-        if SERVICES[name] == "mast":
-            # Of the copies in a cloud MAST sees nothing.
-            sections[name]["options"] = {"cloud_root": ""}
-    project.configure(
-        {
-            "archives": sections,
-            "services": {"sky": {"enabled": False}},
-            "sample": {"sources": [source]},
-            "shards": {"max_targets": 5},
-        }
-    )
-    return project
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -89,7 +49,7 @@ def services_project(
 def test_no_service_gets_more_than_its_limits(
     sky: Path, watched: Laboratory, tmp_path: Path, options: list[str]
 ) -> None:
-    project = services_project(tmp_path / "project", sky, watched, list(SERVICES))
+    project = services_project(tmp_path / "project", sky, watched, list(SERVICES), **LIMITS)
     run = project.snakemake(*options)
     assert run.returncode == 0, run.output
     assert len(project.shards) > 1
@@ -108,11 +68,14 @@ def test_a_service_that_is_down_is_left_alone(
         sky,
         watched,
         ["fermigbm", "nsc", "xmm"],
-        requests_per_s=100,
-        attempts=2,
-        longest_wait_s=0.1,
-        breaker_failures=3,
-        breaker_pause_s=PAUSE_S,
+        **LIMITS
+        | {
+            "requests_per_s": 100,
+            "attempts": 2,
+            "longest_wait_s": 0.1,
+            "breaker_failures": 3,
+            "breaker_pause_s": PAUSE_S,
+        },
     )
     watched.faults([{"action": "out_of_service", "service": "heasarc"}])
     began = time.monotonic()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import lightloom
-from lightloom.cli import cluster, docs, export, freeze, summary, watch
+from lightloom.cli import background, cluster, docs, export, freeze, summary, watch
 from lightloom.errors import LightloomError
 
 app = typer.Typer(
@@ -23,6 +23,9 @@ app.command(name="freeze")(freeze.freeze)
 app.command(name="summary")(summary.summary)
 app.command(name="export")(export.export)
 app.command(name="watch")(watch.watch)
+app.command(name="submit")(background.submit)
+app.command(name="submitted")(background.submitted)
+app.command(name="cancel")(background.cancel)
 app.add_typer(cluster.app, name="cluster")
 app.command(name="config-docs", hidden=True)(docs.config_docs)
 
