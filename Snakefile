@@ -43,6 +43,7 @@ rule all:
         "<results>/manifest.json",
         "<results>/report/coverage.png",
         "<results>/report/states.html",
+        "<results>/citations.bib",
         expand("<results>/report/lightcurve-{rank}.png", rank=DRAWN),
     localrule: True
 

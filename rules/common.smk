@@ -15,6 +15,7 @@ from lightloom.config import load_run
 from lightloom.errors import LightloomError
 from lightloom.local_services import start_services
 from lightloom.plan import fetch_keys, load_plan, set_aside_unfinished, sync_plan
+from lightloom.record import write_record
 from lightloom.services.credentials import check_tokens
 from snakemake.exceptions import WorkflowError
 
@@ -88,6 +89,7 @@ PLAN = (
 KEYS = {archive: checked(fetch_keys, PLAN, RUN.archives[archive]) for archive in RUN.enabled}
 if workflow.is_main_process:
     set_aside_unfinished(PLAN, KEYS, thorough=requested("repair"))
+    write_record(RUN, KEYS)
 
 PARTS = expand("<results>/parts/{archive}/{shard}.parquet", archive=RUN.enabled, shard=PLAN.shards)
 STATUSES = [part.replace(".parquet", ".status.json") for part in PARTS]

@@ -191,7 +191,7 @@ class ArchiveSpec:
     quality: dict[str, list[list[Any]]]
     views: dict[str, list[list[Any]]]
     limits: dict[str, Any]
-    citation: dict[str, str]
+    citation: dict[str, Any]
     footprint: str
     requires: list[str]
     auth: dict[str, str]

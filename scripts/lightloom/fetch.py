@@ -45,6 +45,7 @@ from lightloom.errors import (
 from lightloom.footprint import within_footprint
 from lightloom.outcome import Outcome, is_open
 from lightloom.plan import services_path, unfinished_path
+from lightloom.progress import progress_lines
 from lightloom.reads import Reads
 from lightloom.schema import LIGHTCURVE
 from lightloom.services.probe import ensure_probed
@@ -131,20 +132,20 @@ def _ask(
             open_requests[str(future.key)] = request
             done.add(future)
 
-    # Twice as many requests as threads are under way, so that answers do not pile up in memory.
-    for _ in range(2 * max(1, sum(client.nthreads().values()))):
-        submit_next()
-    for n_done, future in enumerate(done, start=1):
-        request = open_requests.pop(str(future.key))
-        try:
-            result = future.result()
-        except KilledWorker as error:
-            result = TransientArchiveError(f"Dask workers died on this request: {error}")
-        future.release()
-        search.take(request, result)
-        if n_done % 50 == 0 or n_done == len(plan.requests):
-            _log.info("%d of %d requests answered", n_done, len(plan.requests))
-        submit_next()
+    with progress_lines(len(plan.requests), "requests answered") as progress:
+        # Twice as many requests as threads are under way: answers do not pile up in memory.
+        for _ in range(2 * max(1, sum(client.nthreads().values()))):
+            submit_next()
+        for future in done:
+            request = open_requests.pop(str(future.key))
+            try:
+                result = future.result()
+            except KilledWorker as error:
+                result = TransientArchiveError(f"Dask workers died on this request: {error}")
+            future.release()
+            search.take(request, result)
+            progress.advance()
+            submit_next()
 
 
 def _ambiguous_targets(archive: Archive, rows: pa.Table) -> NDArray[np.int64]:
