@@ -89,7 +89,8 @@ PLAN = (
 KEYS = {archive: checked(fetch_keys, PLAN, RUN.archives[archive]) for archive in RUN.enabled}
 if workflow.is_main_process:
     set_aside_unfinished(PLAN, KEYS, thorough=requested("repair"))
-    write_record(RUN, KEYS)
+    if not dry_run():
+        write_record(RUN, KEYS)
 
 PARTS = expand("<results>/parts/{archive}/{shard}.parquet", archive=RUN.enabled, shard=PLAN.shards)
 STATUSES = [part.replace(".parquet", ".status.json") for part in PARTS]

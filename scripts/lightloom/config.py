@@ -168,6 +168,17 @@ class ReportConfig:
 
 
 @dataclass(frozen=True)
+class Caps:
+    """The section ``plan``: what a run may cost; None is no limit."""
+
+    price_per_gb: float
+    max_cost: float | None = None
+    max_gb: float | None = None
+    max_requests: int | None = None
+    max_hours: float | None = None
+
+
+@dataclass(frozen=True)
 class ArchiveSpec:
     """A catalogue entry (config/archives.yaml) with the user's options merged over it.
 
@@ -261,6 +272,7 @@ class Run:
     allow_partial: bool
     dask: DaskConfig
     report: ReportConfig
+    caps: Caps
 
 
 def load_run(config: Mapping[str, Any]) -> Run:
@@ -302,6 +314,7 @@ def load_run(config: Mapping[str, Any]) -> Run:
         allow_partial=filled["allow_partial"],
         dask=DaskConfig(**filled["dask"]),
         report=ReportConfig(**filled["report"]),
+        caps=Caps(**filled["plan"]),
     )
 
 

@@ -103,6 +103,7 @@ class _Search:
     attempt: Attempt
     outcome: Outcome
     reads: Reads = dataclasses.field(default_factory=Reads)
+    n_requests: int = 0
 
     def take(self, request: Request, result: Answer | ArchiveError) -> None:
         """Keep what has come of a request; its targets are numbered within those asked for."""
@@ -281,6 +282,7 @@ def fetch_shard(
                 **outcome.to_json(),
             },
             "part": {"bytes": rows_path.stat().st_size, "sha256": sha256_file(rows_path)},
+            "planned_requests": search.n_requests,
             "reads": {**vars(search.reads), "seconds": round(time.monotonic() - started, 3)},
             "methods": sorted(set().union(*(attempt.methods for attempt in attempts))),
             "retrieved_utc": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -329,6 +331,7 @@ def _search_archive(
             search.outcome.fail(asked, error)
             return
     search.reads += plan.reads
+    search.n_requests = len(plan.requests)
     outside = np.concatenate([pending[~inside], asked[plan.outside_footprint]])
     search.attempt.begin(asked, plan.requests, outside)
     _log.info("%d targets, %d requests", len(asked), len(plan.requests))

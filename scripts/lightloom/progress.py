@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-#: Time between two lines [s]. `lightloom status` takes a log that is silent for much longer for dead.
+#: Time between two lines [s]; `lightloom status` takes a job for dead whose log is silent for long.
 INTERVAL_S = 10.0
 
 _log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _NAME = "run.json"
 
-#: Options of an entry that say how a store is reached, and may name what only its owner has to know.
+#: Options that say how a store is reached, and may name what only its owner has to know.
 _PRIVATE: dict[str, dict[str, Any]] = {"storage_options": {}, "auth": {}}
 
 

@@ -108,8 +108,9 @@ def explain(
     unknown = sorted(set(archives) - set(record.enabled))
     if unknown:
         raise ResultError(
-            f"{results}: archive {unknown[0]!r} was not asked{did_you_mean(unknown[0], record.enabled)};"
-            f" expected one of {', '.join(record.enabled)}"
+            f"{results}: archive {unknown[0]!r} was not asked"
+            f"{did_you_mean(unknown[0], record.enabled)}; expected one of"
+            f" {', '.join(record.enabled)}"
         )
     wanted = list(archives) or record.enabled
     target = _find_target(results, objectid)
@@ -121,7 +122,7 @@ def explain(
     rows = _nearest_rows(results, target, wanted, time_mjd, n_rows)
     return [
         Explanation(
-            f"{objectid} at MJD {row['time_mjd_tdb']} (TDB) in {row['archive']}, band {row['band']}",
+            f"{objectid} in {row['archive']}, band {row['band']}, MJD {row['time_mjd_tdb']} (TDB)",
             [*_of_row(results, row), *_of_state(results, record, target, row["archive"])],
         )
         for row in rows
@@ -198,7 +199,11 @@ def _of_state(results: Path, record: Record, target: Mapping[str, Any], archive:
     if state["error_class"]:
         yield "reason", f"{state['error_class']}: {state['message']}"
         yield "what to do", REMEDIES[state["error_class"]]
-    yield from _of_question(spec, target)
+    if state["state"] == "outside_footprint":
+        yield "service", f"{spec.title}, {', '.join(spec.endpoints)}"
+        yield "asked", "nothing: the archive has not observed the place"
+    else:
+        yield from _of_question(spec, target)
     yield "release", status["release"]
     yield "retrieved", f"{status['retrieved_utc']}, at the latest: when the part was whole"
     cost = status["reads"]
@@ -238,7 +243,7 @@ def _of_question(spec: ArchiveSpec, target: Mapping[str, Any]) -> Lines:
 
 
 def _queries(spec: ArchiveSpec, ra_deg: float, dec_deg: float) -> Iterator[str]:
-    """Yield the ADQL of a TAP service; the target went up in TAP_UPLOAD.targets if it reads that."""
+    """Yield the ADQL of a TAP service; what it reads as TAP_UPLOAD.targets had the target."""
     if spec.module == "tap_lightcurve":
         writer = QueryWriter(spec.columns, spec.bands, spec.options)
         radius_deg = (spec.radius_arcsec + spec.options["match_margin_arcsec"]) / 3600

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import lightloom
-from lightloom.cli import cite, docs, status, summary, watch, why
+from lightloom.cli import cite, docs, plan, status, summary, watch, why
 from lightloom.errors import LightloomError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(name="summary")(summary.summary)
+app.command(name="plan")(plan.plan)
 app.command(name="status")(status.status)
 app.command(name="why")(why.why)
 app.command(name="cite")(cite.cite)
