@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import lightloom
-from lightloom.cli import cite, docs, plan, status, summary, watch, why
+from lightloom.cli import cite, crate, docs, plan, status, summary, watch, why
 from lightloom.errors import LightloomError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command(name="plan")(plan.plan)
 app.command(name="status")(status.status)
 app.command(name="why")(why.why)
 app.command(name="cite")(cite.cite)
+app.command(name="crate")(crate.crate)
 app.command(name="watch")(watch.watch)
 app.command(name="config-docs", hidden=True)(docs.config_docs)
 
