@@ -154,6 +154,21 @@ class Board:
         done = all(archive.done == archive.targets for archive in self.archives)
         return COMPLETE if done and self.finished else INCOMPLETE
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the board as a JSON-able dict."""
+        archives = [
+            {**vars(one), "jobs": dict(one.jobs), "states": dict(one.states)}
+            for one in self.archives
+        ]
+        return {
+            **vars(self),
+            "archives": archives,
+            "services": [vars(service) for service in self.services],
+            "running": self.running,
+            "failed": self.failed,
+            "seconds_left": self.seconds_left,
+        }
+
 
 class BoardReader:
     """Reads the board of a results folder, and again only what has changed since.

@@ -30,7 +30,6 @@ def status(
     Example: `lightloom status results --watch`
     """
     import json
-    from dataclasses import asdict
 
     from rich.console import Console
     from rich.live import Live
@@ -40,8 +39,7 @@ def status(
     reader = BoardReader(results)
     board = reader.read()
     if as_json:
-        content = {**asdict(board), "seconds_left": board.seconds_left, "failed": board.failed}
-        typer.echo(json.dumps(content, indent=1))
+        typer.echo(json.dumps(board.as_dict(), indent=1))
         raise typer.Exit(board.exit_code)
     console = Console()
     if watch:
