@@ -22,6 +22,7 @@ rule build_sky:
         [
             f"sky/services/{table}.parquet"
             for table in (
+                "alerce/objects",
                 "hcv/hcv",
                 "hcv/hcvsummary",
                 "heasarc/fermigtrig",
@@ -30,12 +31,22 @@ rule build_sky:
                 "heasarc/xmmssc",
                 "mast/observations",
                 "mast/products",
+                "ned/objects",
                 "nsc/nsc_dr2.exposure",
                 "nsc/nsc_dr2.meas",
                 "nsc/nsc_dr2.object",
                 "rubin/dp1.ForcedSource",
                 "rubin/dp1.Object",
                 "rubin/dp1.Visit",
+                "sdss/SpecObj",
+                "sesame/names",
+                "simbad/basic",
+                "simbad/has_ref",
+                "simbad/ident",
+                "simbad/ref",
+                "vizier/J_ApJ_874_8_table1",
+                "vizier/J_ApJ_874_8_table2",
+                "vizier/J_ApJ_933_180_table2",
             )
         ],
         "sky/services/rubin/footprint.txt",

@@ -60,8 +60,8 @@ def cross_check(config: Mapping[str, Any], problems: list[Problem]) -> list[Prob
 def _check(config: Mapping[str, Any], problems: list[Problem]) -> Found:
     if _is_sound(problems, "sample"):
         for number, source in enumerate(config["sample"]["sources"]):
-            for key, text in _check_source(source):
-                yield ("sample", "sources", number, key), text
+            for path, text in _check_source(source):
+                yield ("sample", "sources", number, *path), text
     if _is_sound(problems, "dask"):
         for key, text in _check_dask(config["dask"]):
             yield ("dask", key), text
@@ -99,19 +99,39 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(map(str, names)))
 
 
-def _check_source(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _check_source(source: Mapping[str, Any]) -> Found:
     motions = [key for key in ("pmra", "pmdec") if key in source]
     if len(motions) == 1:
         other = "pmdec" if motions == ["pmra"] else "pmra"
-        yield other, f"missing, expected both pmra and pmdec, found only {motions[0]}"
+        yield (other,), f"missing, expected both pmra and pmdec, found only {motions[0]}"
     if motions and "ref_epoch" not in source:
-        yield "ref_epoch", "missing, expected the epoch of positions with proper motions"
+        yield ("ref_epoch",), "missing, expected the epoch of positions with proper motions"
     if source.get("frame") == "galactic" and source.get("unit") == "hourangle":
-        yield "unit", "found 'hourangle', expected deg for the frame galactic"
-    if "@" in urlsplit(source.get("path", "")).netloc:
-        yield "path", "found a user or password in the address, expected them in the environment"
+        yield ("unit",), "found 'hourangle', expected deg for the frame galactic"
+    for key in ("path", "endpoint"):
+        if "@" in urlsplit(source.get(key, "")).netloc:
+            text = "found a user or password in the address, expected them in the environment"
+            yield (key,), text
     if source["kind"] == "inbox" and "://" in source["path"]:
-        yield "path", f"found {source['path']!r}, expected a folder on this machine"
+        yield ("path",), f"found {source['path']!r}, expected a folder on this machine"
+    if source["kind"] in ("names", "ztf_ids"):
+        yield from _check_list(source)
+    if source["kind"] == "sdss_quasars" and source["z_min"] >= source["z_max"]:
+        yield ("z_max",), f"found {source['z_max']}, expected more than z_min, {source['z_min']}"
+    if source["kind"] == "literature":
+        if "catalogue" in source and source.get("service") != "vizier":
+            yield ("catalogue",), "found, expected service: vizier beside it"
+        yield from _check_conditions({"where": source.get("where", [])})
+
+
+def _check_list(source: Mapping[str, Any]) -> Found:
+    if ("entries" in source) == ("path" in source):
+        found = "both" if "path" in source else "neither"
+        yield ("entries",), f"found {found} of entries and path, expected one of them"
+    for number, entry in enumerate(source.get("entries", ())):
+        if not entry.isprintable() or entry != entry.strip():
+            text = f"found {entry!r}, expected text without surrounding space or line breaks"
+            yield ("entries", number), text
 
 
 def _check_dask(dask: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -306,8 +326,9 @@ def _check_conditions(groups: Mapping[str, list[list[Any]]]) -> Found:
             if operator == "&" and (not isinstance(value, int) or isinstance(value, bool)):
                 text = f"found {value!r}, expected the bits as a whole number, as the operator is &"
                 yield (group, number, 2), text
-            if operator == "!~" and not _is_pattern(value):
-                text = f"found {value!r}, expected a regular expression, as the operator is !~"
+            if operator in ("~", "!~") and not _is_pattern(value):
+                text = f"found {value!r}, expected a regular expression, as the operator is"
+                text += f" {operator}"
                 yield (group, number, 2), text
 
 

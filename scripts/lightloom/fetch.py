@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,14 +21,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from distributed import Client, KilledWorker, as_completed
 from numpy.typing import NDArray
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    before_sleep_log,
-    retry_if_exception,
-    stop_after_attempt,
-    wait_random_exponential,
-)
 
 import lightloom
 from lightloom.archives import get_archive
@@ -38,7 +29,6 @@ from lightloom.carry import Carried, carry, forget_earlier, keep_partial, target
 from lightloom.cluster import dask_client
 from lightloom.config import ArchiveSpec, DaskConfig
 from lightloom.errors import (
-    ArchiveDownError,
     ArchiveError,
     TransientArchiveError,
 )
@@ -49,6 +39,7 @@ from lightloom.progress import progress_lines
 from lightloom.reads import Reads
 from lightloom.schema import LIGHTCURVE
 from lightloom.services.probe import ensure_probed
+from lightloom.services.retries import retrying
 from lightloom.storage import ParquetSink, sha256_file, write_json
 from lightloom.stream import merge_by_target
 from lightloom.unfinished import Attempt, Unfinished
@@ -59,38 +50,13 @@ SORT_KEYS = ("band", "survey_object_id", "time_mjd")
 #: Rows of a row group of a part: fewer than in the results, as a job writes it in little memory.
 _ROW_GROUP_ROWS = 32_768
 
-#: Factor of the growing random wait between two attempts at a request [s].
-_FIRST_WAIT_S = 0.5
-
 _log = logging.getLogger(__name__)
-
-
-def _retrying(limits: Mapping[str, Any]) -> Retrying:
-    """Return what tries again after passing failures, as the limits of an archive say."""
-    backoff = wait_random_exponential(multiplier=_FIRST_WAIT_S, max=limits["longest_wait_s"])
-
-    def is_passing(error: BaseException) -> bool:
-        is_down = isinstance(error, ArchiveDownError)
-        return isinstance(error, TransientArchiveError) and not is_down
-
-    def wait_s(call: RetryCallState) -> float:
-        error = call.outcome.exception() if call.outcome else None
-        asked_s = error.retry_after_s if isinstance(error, ArchiveError) else None
-        return max(backoff(call), min(asked_s or 0.0, limits["longest_wait_s"]))
-
-    return Retrying(
-        retry=retry_if_exception(is_passing),
-        stop=stop_after_attempt(limits["attempts"]),
-        wait=wait_s,
-        before_sleep=before_sleep_log(_log, logging.WARNING),
-        reraise=True,
-    )
 
 
 def _answer_or_error(archive: Archive, shard: pa.Table, request: Request) -> Answer | ArchiveError:
     """Run on a worker; a failed search is a result like any other."""
     try:
-        return _retrying(archive.spec.limits)(archive.answer, shard, request)
+        return retrying(archive.spec.limits)(archive.answer, shard, request)
     except ArchiveError as error:
         return error
 
@@ -326,7 +292,7 @@ def _search_archive(
     plan = RequestPlan([], np.array([], np.int64))
     if len(asked):
         try:
-            plan = _retrying(archive.spec.limits)(_probed_plan, archive, targets)
+            plan = retrying(archive.spec.limits)(_probed_plan, archive, targets)
         except ArchiveError as error:
             search.outcome.fail(asked, error)
             return

@@ -14,9 +14,10 @@ import yaml
 from snakemake.utils import update_config
 
 from lightloom.conditions import OPERATORS
-from lightloom.config import SETTINGS, ArchiveSpec, Run, SampleConfig, TableSource, load_run
+from lightloom.config import SETTINGS, ArchiveSpec, Run, SampleConfig, load_run
 from lightloom.config_docs import MANUAL, update_manual
 from lightloom.config_schema import SCHEMAS, find_problems, load_schema
+from lightloom.config_sources import TableSource
 from lightloom.errors import ConfigError
 from lightloom.schema import LIGHTCURVE
 
@@ -274,7 +275,9 @@ def _rename(name: str, new: str) -> Callable[[Config], None]:
 
 SOURCE = ("sample", "sources", 0)
 ZTF = ("catalogue", "ztf")
-KEYS = "allow_partial, archives, catalogue, dask, report, results, sample, services, shards"
+KEYS = (
+    "allow_partial, archives, catalogue, dask, report, resolvers, results, sample, services, shards"
+)
 SOURCE_KEYS = (
     "cone, dec, format, frame, id, kind, label, label_column, max_targets, moc, parallax, path,"
     " pmdec, pmra, ra, ref_epoch, storage_options, unit"
@@ -333,7 +336,8 @@ WRONG: list[tuple[Any, ...]] = [
     ),
     (
         _edit(*SOURCE, "kind", value="fits"),
-        "sample.sources[0].kind: found 'fits', expected one of table, literature, inbox",
+        "sample.sources[0].kind: found 'fits', expected one of table, literature, sdss_quasars,"
+        " tap, names, ztf_ids, inbox",
     ),
     (
         _edit(*SOURCE, "frame", value="b1950"),
@@ -484,7 +488,8 @@ WRONG: list[tuple[Any, ...]] = [
     ),
     (
         _edit(*ZTF, "quality", "bad", value=[["catflags", "=", 1]]),
-        "catalogue.ztf.quality.bad[0][1]: found '=', expected one of ==, !=, <, <=, >, >=, &, !~",
+        "catalogue.ztf.quality.bad[0][1]: found '=', expected one of ==, !=, <, <=, >, >=, &, ~,"
+        " !~",
     ),
     (
         _edit(*ZTF, "quality", "bad", value=[["catflags", "&"]]),

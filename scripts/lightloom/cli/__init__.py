@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import lightloom
-from lightloom.cli import cite, crate, docs, plan, status, summary, watch, why
+from lightloom.cli import cite, crate, docs, freeze, plan, status, summary, watch, why
 from lightloom.errors import LightloomError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command(name="freeze")(freeze.freeze)
 app.command(name="summary")(summary.summary)
 app.command(name="plan")(plan.plan)
 app.command(name="status")(status.status)

@@ -8,17 +8,17 @@ import hashlib
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lightloom.config import ArchiveSpec
+from lightloom.config_sources import ServiceSpec
 
 
-def service_folder(state: Path, spec: ArchiveSpec) -> Path:
+def service_folder(state: Path, spec: ServiceSpec) -> Path:
     """Folder of the governor: the same for all archives with the same endpoint.
 
     Parameters
     ----------
     state : Path
         Folder shared by the jobs of all services.
-    spec : ArchiveSpec
+    spec : ServiceSpec
     """
     endpoint = spec.endpoint.rstrip("/")
     digest = hashlib.sha256(endpoint.encode()).hexdigest()[:8]
@@ -26,13 +26,13 @@ def service_folder(state: Path, spec: ArchiveSpec) -> Path:
     return state / f"{urlsplit(endpoint).hostname or 'service'}-{digest}"
 
 
-def archive_folder(state: Path, spec: ArchiveSpec) -> Path:
+def archive_folder(state: Path, spec: ServiceSpec) -> Path:
     """Folder of one archive: its last probe, its jobs at the service, tables it has fetched.
 
     Parameters
     ----------
     state : Path
         Folder shared by the jobs of all services.
-    spec : ArchiveSpec
+    spec : ServiceSpec
     """
     return state / spec.name

@@ -28,7 +28,7 @@ from urllib3 import HTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError, InvalidHeader
 
 import lightloom
-from lightloom.config import ArchiveSpec
+from lightloom.config_sources import ServiceSpec
 from lightloom.errors import (
     ArchiveError,
     ArchiveSchemaError,
@@ -69,12 +69,12 @@ class ServiceSession(requests.Session):
     reads: Reads
 
 
-def service_session(spec: ArchiveSpec, state: Path) -> ServiceSession:
+def service_session(spec: ServiceSpec, state: Path) -> ServiceSession:
     """Open a session for the requests of one archive.
 
     Parameters
     ----------
-    spec : ArchiveSpec
+    spec : ServiceSpec
         Its limits, its endpoint and where its token is found.
     state : Path
         Folder shared by the jobs of all services.
@@ -199,7 +199,7 @@ class _GovernedAdapter(HTTPAdapter):
     """Sends each request when the governor allows it, and reads its body within its slot."""
 
     def __init__(
-        self, session: ServiceSession, governor: Governor, spec: ArchiveSpec, token: Token | None
+        self, session: ServiceSession, governor: Governor, spec: ServiceSpec, token: Token | None
     ) -> None:
         super().__init__()
         self._session = session

@@ -25,7 +25,7 @@ from lightloom.sky.places import (
     sample_places,
 )
 from lightloom.sky.service_places import service_places
-from lightloom.sky.services import write_services
+from lightloom.sky.services import write_registries, write_services
 from lightloom.sky.sources import source_table, star_table
 from lightloom.sky.streams import random_stream
 from lightloom.sky.targets import Target, read_sample
@@ -153,6 +153,7 @@ def _write_sky(output: Path, sample: list[Target], seed: int, size: SkySize) -> 
         "panstarrs": _write_panstarrs(output, sources, seed, size),
         "neowise": _write_neowise(output, sources, seed),
     } | write_services(output / _SERVICES, sources, seed)
+    write_registries(output / _SERVICES, [*sample, *(t for p in awkward for t in p.targets)], seed)
     lightcurves, states = compute_truth(targets, catalogues)
     truth = output / _TRUTH
     truth.mkdir()
