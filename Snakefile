@@ -44,7 +44,9 @@ rule all:
         "<results>/report/coverage.png",
         "<results>/report/states.html",
         "<results>/citations.bib",
-        expand("<results>/report/lightcurve-{rank}.png", rank=DRAWN),
+        "<results>/report/state-map.png",
+        expand("<results>/report/archive-{archive}.png", archive=RUN.enabled),
+        expand("<results>/report/lightcurve-{rank}.{kind}", rank=DRAWN, kind=["png", "html"]),
     localrule: True
 
 

@@ -17,6 +17,7 @@ from lightloom.local_services import start_services
 from lightloom.plan import fetch_keys, load_plan, set_aside_unfinished, sync_plan
 from lightloom.record import write_record
 from lightloom.services.credentials import check_tokens
+from lightloom.views import write_archives
 from snakemake.exceptions import WorkflowError
 
 
@@ -63,6 +64,16 @@ def keys_of_shard(wildcards):
     return {archive: KEYS[archive][wildcards.shard] for archive in RUN.enabled}
 
 
+def match_radii():
+    """Search radius of each archive [arcsec]; None for events, which have radii of their own."""
+    return {
+        archive: (
+            None if RUN.archives[archive].kind == "event" else RUN.archives[archive].radius_arcsec
+        )
+        for archive in RUN.enabled
+    }
+
+
 def current_attempt(wildcards, attempt):
     """Number of the job's attempt, from 1."""
     return attempt
@@ -91,6 +102,7 @@ if workflow.is_main_process:
     set_aside_unfinished(PLAN, KEYS, thorough=requested("repair"))
     if not dry_run():
         write_record(RUN, KEYS)
+        write_archives(RUN)
 
 PARTS = expand("<results>/parts/{archive}/{shard}.parquet", archive=RUN.enabled, shard=PLAN.shards)
 STATUSES = [part.replace(".parquet", ".status.json") for part in PARTS]

@@ -27,6 +27,64 @@ rule plot_coverage:
         "../scripts/plot_coverage.py"
 
 
+rule plot_state_map:
+    """Draw the state of every target in every archive."""
+    input:
+        ledger="<results>/ledger.parquet",
+    output:
+        report(
+            "<results>/report/state-map.png",
+            caption="report/state-map.rst",
+            category="Sample",
+            labels={"figure": "State of every target"},
+        ),
+    log:
+        "<logs>/plot_state_map.log",
+    benchmark:
+        "<benchmarks>/plot_state_map.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        attempt=current_attempt,
+    script:
+        "../scripts/plot_state_map.py"
+
+
+rule plot_archives:
+    """Draw coverage, epochs, cadence and distances of the matches of each archive."""
+    input:
+        sample="<results>/sample/sample.parquet",
+        ledger="<results>/ledger.parquet",
+        lightcurves=MERGED,
+    output:
+        [
+            report(
+                f"<results>/report/archive-{archive}.png",
+                caption="report/archives.rst",
+                category="Archives",
+                subcategory=archive,
+                labels={"figure": "Coverage, epochs, cadence, matches"},
+            )
+            for archive in RUN.enabled
+        ],
+    log:
+        "<logs>/plot_archives.log",
+    benchmark:
+        "<benchmarks>/plot_archives.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        attempt=current_attempt,
+    params:
+        radii_arcsec=match_radii(),
+    script:
+        "../scripts/plot_archives.py"
+
+
 rule plot_lightcurves:
     """Draw the light curves of the targets with most rows."""
     input:
@@ -34,11 +92,24 @@ rule plot_lightcurves:
         ledger="<results>/ledger.parquet",
         lightcurves=MERGED,
     output:
-        report(
-            expand("<results>/report/lightcurve-{rank}.png", rank=DRAWN),
-            caption="report/lightcurves.rst",
-            category="Light curves",
-        ),
+        figures=[
+            report(
+                f"<results>/report/lightcurve-{rank}.png",
+                caption="report/lightcurves.rst",
+                category="Light curves",
+                labels={"target": f"most rows, {rank}", "figure": "static"},
+            )
+            for rank in DRAWN
+        ],
+        pages=[
+            report(
+                f"<results>/report/lightcurve-{rank}.html",
+                caption="report/interactive.rst",
+                category="Light curves",
+                labels={"target": f"most rows, {rank}", "figure": "interactive"},
+            )
+            for rank in DRAWN
+        ],
     log:
         "<logs>/plot_lightcurves.log",
     benchmark:

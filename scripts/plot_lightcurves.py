@@ -15,5 +15,6 @@ if __name__ == "__main__":
             sample_path=Path(snakemake.input.sample),
             ledger_path=Path(snakemake.input.ledger),
             lightcurve_paths={Path(path).stem: Path(path) for path in snakemake.input.lightcurves},
-            figure_paths=[Path(path) for path in snakemake.output],
+            figure_paths=[Path(path) for path in snakemake.output.figures],
+            page_paths=[Path(path) for path in snakemake.output.pages],
         )

@@ -144,7 +144,7 @@ LIGHTCURVE = pa.schema(
             "survey_field",
             pa.string(),
             "field (or tile) and detector of the observation",
-            ucd="obs.field",
+            ucd="meta.id;obs.field",
         ),
         _field(
             "exposure_id",

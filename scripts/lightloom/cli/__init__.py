@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 import lightloom
-from lightloom.cli import cite, crate, docs, freeze, plan, status, summary, watch, why
+from lightloom.cli import (
+    cite,
+    crate,
+    docs,
+    export,
+    freeze,
+    plan,
+    status,
+    summary,
+    watch,
+    why,
+)
 from lightloom.errors import LightloomError
 
 app = typer.Typer(
@@ -26,6 +37,7 @@ app.command(name="status")(status.status)
 app.command(name="why")(why.why)
 app.command(name="cite")(cite.cite)
 app.command(name="crate")(crate.crate)
+app.command(name="export")(export.export)
 app.command(name="watch")(watch.watch)
 app.command(name="config-docs", hidden=True)(docs.config_docs)
 

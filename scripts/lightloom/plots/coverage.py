@@ -81,7 +81,7 @@ def _draw_sky(
     axes.tick_params(axis="y", labelsize=7)
     axes.grid(visible=True)
     plane = SkyCoord(l=np.linspace(0, 360, 721), b=0, unit="deg", frame="galactic").icrs
-    x, y = _project(plane.ra.deg, plane.dec.deg)
+    x, y = project(plane.ra.deg, plane.dec.deg)
     order = np.argsort(x)
     axes.plot(x[order], y[order], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
 
@@ -89,7 +89,7 @@ def _draw_sky(
     colours = ListedColormap([NO_DATA_GREY, *steps])
     # Targets with most archives are drawn last, on top.
     order = np.argsort(n_archives, kind="stable")
-    x, y = _project(sample["ra_deg"].to_numpy(), sample["dec_deg"].to_numpy())
+    x, y = project(sample["ra_deg"].to_numpy(), sample["dec_deg"].to_numpy())
     n_targets = len(order)
     marks = axes.scatter(
         x[order],
@@ -122,7 +122,7 @@ def _draw_sky(
     )
 
 
-def _project(
+def project(
     ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return map coordinates [rad] with right ascension growing to the left of 180 degrees."""

@@ -1,5 +1,6 @@
 """How every figure looks: colours, type, and files whose bytes depend on the data alone."""
 
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,10 +40,22 @@ BAND_COLOURS = {
     "V": GREEN,
     "W1": BLUE,
     "W2": ORANGE,
+    "Y": BLACK,
+    "VR": SKY_BLUE,
+    "TESS": BLUE,
+    "TESS_SAP": SKY_BLUE,
+    "Kepler": VERMILION,
+    "Kepler_SAP": ORANGE,
+    "K2": GREEN,
+    "K2_SAP": PURPLE,
+    "EP_8": PURPLE,
 }
 
-#: Colours of bands that have none above, in the order of their names.
+#: Colours of bands that have none above; a band's name decides which.
 _FURTHER_COLOURS = (SKY_BLUE, PURPLE, BLUE, ORANGE, GREEN, VERMILION, BLACK)
+
+#: Shapes of the marks, by the place of an archive among all in the order of their names.
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h", "<", ">", "p", "*", "d", "8", "H")
 
 #: Colour of each state of the ledger, in every figure and table.
 STATE_COLOURS = {
@@ -81,7 +94,11 @@ _STYLE: dict[Any, Any] = {
 }
 
 #: Metadata that would hold the time of writing or the version of matplotlib.
-_NO_METADATA = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
+_NO_METADATA: dict[str, dict[str, Any]] = {
+    ".svg": {"Date": None, "Creator": None},
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
 
 
 @contextmanager
@@ -92,14 +109,22 @@ def figure_style() -> Iterator[None]:
 
 
 def band_colours(bands: Iterable[str]) -> dict[str, str]:
-    """Return a colour for every band, the same in every figure that shows the same bands."""
-    further = sorted(set(bands) - BAND_COLOURS.keys())
-    colours = {band: _FURTHER_COLOURS[i % len(_FURTHER_COLOURS)] for i, band in enumerate(further)}
-    return BAND_COLOURS | colours
+    """Return a colour for every band, the same in every figure."""
+    return {
+        band: BAND_COLOURS.get(band)
+        or _FURTHER_COLOURS[zlib.crc32(band.encode()) % len(_FURTHER_COLOURS)]
+        for band in bands
+    }
+
+
+def archive_markers(archives: Iterable[str]) -> dict[str, str]:
+    """Return the shape of the marks of every archive: the same in all figures of a run."""
+    names = sorted(set(archives))
+    return {name: _MARKERS[i % len(_MARKERS)] for i, name in enumerate(names)}
 
 
 def save_figure(figure: Figure, paths: Iterable[Path]) -> None:
-    """Write a figure as SVG or PNG, by the suffix of each path, with reproducible bytes."""
+    """Write a figure as SVG, PDF or PNG, by the suffix of each path, with reproducible bytes."""
     for path in paths:
         kind = path.suffix
         with atomic_path(path) as temporary:

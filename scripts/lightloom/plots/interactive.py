@@ -1,0 +1,225 @@
+"""Interactive page of a target: one HTML file that needs no network."""
+
+import re
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from bokeh.embed import file_html
+from bokeh.layouts import column
+from bokeh.models import (
+    ColumnDataSource,
+    CustomJSTickFormatter,
+    Div,
+    HoverTool,
+    Legend,
+    LegendItem,
+    LinearAxis,
+    Whisker,
+)
+from bokeh.plotting import figure as bokeh_figure
+from bokeh.resources import INLINE
+from numpy.typing import NDArray
+
+from lightloom.plots.points import Points, Series, floats, points_by_unit, value_limits, value_scale
+from lightloom.plots.style import GREY, INK, band_colours
+from lightloom.plots.targets import Target
+from lightloom.schema import QUALITY_BAD, QUALITY_GOOD
+from lightloom.storage import atomic_path
+
+#: A panel shows at most so many points: a browser does not draw more with ease.
+MAX_POINTS = 30_000
+#: A panel with more points has no error bars.
+_MAX_ERROR_BARS = 5000
+_WIDTH_PX, _HEIGHT_PX, _EVENTS_PX = 1100, 330, 170
+_RANDOM_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_SHOWN = ("archive", "band", "kind", "survey_object_id", "survey_field", "exposure_id")
+_YEARS = "return (2000 + (tick - 51544.5) / 365.25).toFixed(1)"
+
+
+def write_page(target: Target, rows: pa.Table, path: Path) -> None:
+    """Write a page with the light curves of a target, to be zoomed, hidden and pointed at.
+
+    A panel for each unit on one time axis, colours as in the figures. Of more than `MAX_POINTS`
+    points in a panel every n-th is drawn, and the title says so.
+
+    Parameters
+    ----------
+    target : Target
+        The target.
+    rows : pyarrow.Table
+        Its rows (``LIGHTCURVE``), possibly none.
+    path : pathlib.Path
+        The file to write.
+    """
+    is_event = pc.equal(rows["kind"], "event")
+    events = rows.filter(is_event)
+    panels: list[Any] = []
+    for points in points_by_unit(rows.filter(pc.invert(is_event))):
+        if len(points):
+            panels.append(_panel(points, panels))
+    if events.num_rows:
+        panels.append(_event_panel(events, panels))
+    if panels:
+        panels[-1].xaxis[0].axis_label = "MJD (TDB, barycentre)"
+        years = LinearAxis(formatter=CustomJSTickFormatter(code=_YEARS))
+        panels[0].add_layout(years, "above")
+    layout = column(_head(target, bool(panels)), *panels)
+    page = file_html(layout, INLINE, title=f"{target.objectid}: light curves")
+    with atomic_path(path) as temporary:
+        temporary.write_text(_without_random_ids(page), encoding="utf-8")
+
+
+def _without_random_ids(page: str) -> str:
+    """Put numbers for the ids that bokeh draws at random: equal rows shall give equal bytes."""
+    numbers: dict[str, str] = {}
+    return _RANDOM_ID.sub(
+        lambda match: numbers.setdefault(match[0], f"00000000-0000-4000-8000-{len(numbers):012d}"),
+        page,
+    )
+
+
+def _head(target: Target, has_rows: bool) -> Div:
+    found = [
+        f"{row['archive']} {row['n_rows']}" for row in target.states.to_pylist() if row["n_rows"]
+    ]
+    text = (
+        f"<h2 style='margin:0'>{escape(target.objectid)}</h2>"
+        f"RA {target.ra_deg:.5f}°, Dec {target.dec_deg:+.5f}° (ICRS). "
+        + (f"Rows: {escape(', '.join(found))}." if found else "No light curve in any archive.")
+    )
+    if has_rows:
+        text += (
+            " Point at a mark to read it; click a name to hide or show it; drag to move, turn the"
+            " wheel to zoom. Open marks are suspect, crosses bad, triangles limits."
+        )
+    return Div(text=text, width=_WIDTH_PX)
+
+
+def _plot(panels: Sequence[Any], height_px: int, title: str, label: str, **options: Any) -> Any:
+    if panels:
+        options["x_range"] = panels[0].x_range
+    return bokeh_figure(
+        width=_WIDTH_PX,
+        height=height_px,
+        title=title,
+        y_axis_label=label,
+        tools="pan,box_zoom,wheel_zoom,reset,save",
+        active_scroll="wheel_zoom",
+        **options,
+    )
+
+
+def _panel(points: Points, panels: Sequence[Any]) -> Any:
+    scale, _ = value_scale(points)
+    axis_type = "log" if scale == "log" else "linear"
+    low, high = value_limits(points, axis_type)
+    step = -(-len(points) // MAX_POINTS)
+    title = f"{len(points):,} points" + (f", every {step}th is drawn" if step > 1 else "")
+    label = "flux density [mJy]" if points.unit == "mJy" else f"value [{points.unit}]"
+    y_range = (high, low) if points.unit == "mag" else (low, high)
+    plot = _plot(panels, _HEIGHT_PX, title, label, y_range=y_range, y_axis_type=axis_type)
+    colours = band_colours(series.band for series in points.series)
+    groups: dict[str, list[Any]] = {}
+    marks = []
+    for series in points.series:
+        source = _source(points, series.indices[::step])
+        look = _look(series, colours[series.band])
+        mark = plot.scatter("time", "value", source=source, **look)
+        drawn = [mark]
+        if len(points) <= _MAX_ERROR_BARS and series.kind != "limit":
+            bars = Whisker(
+                base="time",
+                lower="low",
+                upper="high",
+                source=source,
+                line_color=look["line_color"],
+                line_alpha=0.4,
+                upper_head=None,
+                lower_head=None,
+                level="underlay",
+            )
+            plot.add_layout(bars)
+            mark.js_link("visible", bars, "visible")
+        marks.append(mark)
+        groups.setdefault(f"{series.archive} {series.band}", []).extend(drawn)
+    items = [LegendItem(label=name, renderers=drawn) for name, drawn in groups.items()]
+    legend = Legend(
+        items=items,
+        click_policy="hide",
+        label_text_font_size="7.5pt",
+        label_height=12,
+        glyph_height=12,
+        spacing=1,
+        padding=3,
+        ncols=1 if len(items) <= 18 else 2,
+    )
+    plot.add_layout(legend, "right")
+    tips = [(name.replace("_", " "), f"@{name}") for name in _SHOWN]
+    tips += [
+        ("MJD (TDB)", "@time{0.00000}"),
+        (points.unit, "@value{0.0000[0000]} ± @error{0.0000[0000]}"),
+        ("quality", "@quality"),
+        ("distance", "@match{0.00} arcsec"),
+    ]
+    plot.add_tools(HoverTool(renderers=marks, tooltips=tips))
+    return plot
+
+
+def _source(points: Points, indices: NDArray[np.int64]) -> ColumnDataSource:
+    rows = points.rows.take(pa.array(indices))
+    error = np.nan_to_num(points.error[indices])
+    data: dict[str, Any] = {
+        "time": points.time_mjd[indices],
+        "value": points.value[indices],
+        "error": points.error[indices],
+        "low": points.value[indices] - error,
+        "high": points.value[indices] + error,
+        "quality": points.quality[indices].astype(np.int32),
+        "match": floats(rows["match_arcsec"]),
+    }
+    for name in _SHOWN:
+        data[name] = pc.fill_null(rows[name], "").to_pylist()
+    return ColumnDataSource(data)
+
+
+def _look(series: Series, colour: str) -> dict[str, Any]:
+    if series.quality == QUALITY_BAD:
+        return {"marker": "x", "size": 5, "line_color": GREY, "fill_color": GREY}
+    return {
+        "marker": "inverted_triangle" if series.kind == "limit" else "circle",
+        "size": 5,
+        "line_color": colour,
+        "fill_color": colour if series.quality == QUALITY_GOOD else "white",
+    }
+
+
+def _event_panel(events: pa.Table, panels: Sequence[Any]) -> Any:
+    archives = sorted(events["archive"].unique().to_pylist(), reverse=True)
+    title = "events in whose error circle the target lies (grey: suspect)"
+    plot = _plot(panels, _EVENTS_PX, title, "", y_range=archives)
+    quality = events["quality"].to_numpy()
+    source = ColumnDataSource(
+        {
+            "time": floats(events["time_mjd_tdb"]),
+            "archive": events["archive"].to_pylist(),
+            "name": pc.fill_null(events["survey_object_id"], "").to_pylist(),
+            "colour": [INK if value == QUALITY_GOOD else GREY for value in quality.tolist()],
+        }
+    )
+    plot.scatter(
+        "time",
+        "archive",
+        source=source,
+        marker="dash",
+        angle=np.pi / 2,
+        size=14,
+        line_color="colour",
+        line_width=2,
+    )
+    plot.add_tools(HoverTool(tooltips=[("event", "@name"), ("MJD (TDB)", "@time{0.00000}")]))
+    return plot
