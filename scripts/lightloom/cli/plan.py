@@ -56,7 +56,7 @@ def plan(
             wanted = [
                 f"{run.results}/lightcurves/{name}.parquet" for name in pilot_shards(made, pilot)
             ]
-            _run_pilot(wanted, cores, overlays, config or ())
+            _run_pilot(wanted, cores, overlays, config or [])
         expected = forecast(run, made, cores)
         over = excesses(expected, run.caps)
     if as_json:
