@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import jupytext
 import pandas as pd
@@ -142,7 +143,8 @@ def test_the_results_are_a_workflow_run_crate(newcomer: Project) -> None:
     provenance = json.loads(newcomer.path("provenance.json").read_text())
     assert crate_problems(newcomer.path()) == []
     files = json.loads(newcomer.path("manifest.json").read_text())["files"]
-    described = {entity["@id"]: entity for entity in json.loads(metadata)["@graph"]}
+    # Identifiers are URIs.
+    described = {unquote(entity["@id"]): entity for entity in json.loads(metadata)["@graph"]}
     assert {name: described[name]["sha256"] for name in files} == {
         name: facts["sha256"] for name, facts in files.items()
     }
