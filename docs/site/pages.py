@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jupytext
 import pyarrow as pa
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -35,6 +36,7 @@ _TABLES = {
 
 #: Modules whose functions are for users.
 _MODULES = (
+    "read",
     "schema",
     "units",
     "times",
@@ -51,6 +53,8 @@ _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made from the repository."""
     made = {place: (_REPOSITORY / source).read_text() for place, source in _OUTSIDE.items()}
+    for path in sorted((_REPOSITORY / "docs" / "notebooks").glob("*.py")):
+        made[f"notebooks/{path.stem}.md"] = _notebook(path)
     made["reference/commands.md"] = _commands()
     made["reference/tables.md"] = _tables()
     made["reference/python.md"] = _python()
@@ -80,6 +84,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     # A bracket without a link is a text again; images of the README are shown by their tag.
     text = re.sub(r"\[([^\[\]]+)\](?![(\[:])", r"\1", text) if "]" in text else text
     return text.replace('src="docs/images/', 'src="images/')
+
+
+def _notebook(path: Path) -> str:
+    """Return a notebook as a page, without its outputs."""
+    notebook = jupytext.read(path)
+    notebook.metadata.clear()
+    text = jupytext.writes(notebook, "md")
+    return re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL).lstrip()
 
 
 def _commands() -> str:
