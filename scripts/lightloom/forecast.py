@@ -8,7 +8,6 @@ pilot.
 
 import csv
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,80 +16,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from lightloom.archives import get_archive
 from lightloom.archives.base import RequestPlan
 from lightloom.config import ArchiveSpec, Caps, Run
+from lightloom.estimates import Estimate, Finished, Fit, bytes_of, requests_of, scaled
 from lightloom.footprint import within_footprint
 from lightloom.plan import Plan, fetch_keys, part_paths, services_path, shard_path
 
 #: Archives of these modules ask while they plan; of others the plan tells the pieces of work.
 _ASKS_TO_PLAN = ("mast_lightcurve",)
-
-#: Standard deviations of the numbers of objects that an interval allows for.
-_SIGMAS = 4.0
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number that is expected, and the limits between which it lies.
-
-    Attributes
-    ----------
-    expected, low, high : float
-        Equal if the number is known.
-    """
-
-    expected: float
-    low: float
-    high: float
-
-    @classmethod
-    def known(cls, value: float) -> "Estimate":
-        """Return a number without doubt."""
-        return cls(value, value, value)
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether there is no doubt."""
-        return self.low == self.high
-
-    def __add__(self, other: "Estimate") -> "Estimate":
-        return Estimate(
-            self.expected + other.expected, self.low + other.low, self.high + other.high
-        )
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What a finished job has taken; one of the pilot.
-
-    Attributes
-    ----------
-    shard : str
-    n_targets : int
-    n_inside : int
-        Targets in the footprint.
-    n_sources : int
-        Objects of the archive that were matched.
-    planned_requests, requests, bytes : int
-    wall_s : float
-        Time of the job, with the start of its process [s].
-    rss_mb : float
-        Peak of its memory [MB].
-    """
-
-    shard: str
-    n_targets: int
-    n_inside: int
-    n_sources: int
-    planned_requests: int
-    requests: int
-    bytes: int
-    wall_s: float
-    rss_mb: float
 
 
 @dataclass
@@ -202,7 +137,7 @@ def forecast(run: Run, plan: Plan, cores: int) -> Forecast:
     """
     archives = [_forecast_archive(run, plan, name) for name in run.enabled]
     merges = list(_benchmarks(run.results / "benchmarks" / "merge_shard", plan))
-    fit = _Fit.of([n for n, _, _ in merges], [s for _, s, _ in merges])
+    fit = Fit.of([n for n, _, _ in merges], [s for _, s, _ in merges])
     sizes = [shard.n_targets for shard in plan.shards.values()]
     return Forecast(
         archives=archives,
@@ -235,10 +170,10 @@ def _forecast_archive(run: Run, plan: Plan, name: str) -> ArchiveForecast:
     if not done:
         return found
     if not pieces:
-        found.pieces = _scaled(done, sizes, left, lambda one: one.planned_requests)
-    found.requests = _requests(spec, done, sizes, left, pieces)
-    found.bytes = _scaled(done, sizes, left, lambda one: one.bytes)
-    found.job_s = _scaled(done, sizes, left, lambda one: one.wall_s)
+        found.pieces = scaled(done, sizes, left, lambda one: one.planned_requests)
+    found.requests = requests_of(spec, done, sizes, left, pieces)
+    found.bytes = bytes_of(spec, done, sizes, left, pieces)
+    found.job_s = scaled(done, sizes, left, lambda one: one.wall_s)
     found.job_mb = _largest_mb(
         [(one.n_targets, one.rss_mb) for one in done], max(sizes.values(), default=0)
     )
@@ -309,102 +244,11 @@ def _benchmarks(folder: Path, plan: Plan) -> Iterator[tuple[int, float, float]]:
         yield plan.shards[shard].n_targets, wall_s, rss_mb
 
 
-@dataclass(frozen=True)
-class _Fit:
-    """A part for each job and a part for each target, neither negative."""
-
-    per_job: float
-    per_target: float
-
-    @classmethod
-    def of(cls, sizes: Sequence[int], values: Sequence[float]) -> "_Fit":
-        if not sizes:
-            return cls(0.0, 0.0)
-        design: NDArray[np.float64] = np.column_stack([np.ones(len(sizes)), sizes]).astype(float)
-        scale = design.max(axis=0)
-        solution, _ = nnls(design / scale, np.asarray(values, float))
-        return cls(*(float(value) for value in solution / scale))
-
-    def __call__(self, n_targets: int) -> float:
-        return self.per_job + self.per_target * n_targets
-
-
-def _scaled(
-    done: Sequence[Finished], sizes: Mapping[str, int], left: Sequence[str], value: Any
-) -> Estimate:
-    """Add to what is finished what the other shards will take by their numbers of targets."""
-    measured = [float(value(one)) for one in done]
-    fit = _Fit.of([one.n_targets for one in done], measured)
-    rest = sum(fit(sizes[shard]) for shard in left)
-    fitted = np.array([fit(one.n_targets) for one in done])
-    scatter = float(np.sqrt(np.mean((fitted - measured) ** 2))) if len(done) > 1 else rest
-    doubt = _SIGMAS * scatter * math.sqrt(len(left) * (1 + len(left) / len(done)))
-    known = sum(measured)
-    return Estimate(known + rest, max(known, known + rest - doubt), known + rest + doubt)
-
-
 def _largest_mb(measured: Sequence[tuple[int, float]], n_targets: int) -> float | None:
     if not measured:
         return None
-    fit = _Fit.of([n for n, _ in measured], [mb for _, mb in measured])
+    fit = Fit.of([n for n, _ in measured], [mb for _, mb in measured])
     return max(fit(n_targets), *(mb for _, mb in measured))
-
-
-def _requests(
-    spec: ArchiveSpec,
-    done: Sequence[Finished],
-    sizes: Mapping[str, int],
-    left: Sequence[str],
-    pieces: Mapping[str, int],
-) -> Estimate:
-    """Return how often an archive is asked: by its kind where that is known, else by the pilot."""
-    known = Estimate.known(sum(one.requests for one in done))
-    by_jobs = spec.limits["targets_per_query"] > spec.limits["sync_targets"]
-    if spec.module == "tap_lightcurve" and not by_jobs:
-        rest = (_tap_requests(spec, done, sizes[shard], pieces[shard]) for shard in left)
-        return sum(rest, known)
-    if spec.module == "heasarc" and not by_jobs:
-        # A table that is fetched whole was fetched by the pilot, and a shard asks nothing more.
-        each = 0 if spec.options["whole_table"] else 1 + (not spec.options["counted"])
-        return sum((Estimate.known(each * pieces[shard]) for shard in left), known)
-    return _scaled(done, sizes, left, lambda one: one.requests)
-
-
-def _tap_requests(
-    spec: ArchiveSpec, done: Sequence[Finished], n_targets: int, n_pieces: int
-) -> Estimate:
-    """Return how often a TAP service is asked for a shard.
-
-    A query for the objects in each piece, then one for each `objects_per_query` of them; a reply
-    that its upload does not count is counted by a second query.
-    """
-    options = spec.options
-    if not n_pieces:
-        return Estimate.known(0)
-    first = n_pieces * _queries(uploads=options["upload"], counted=options["counted"])
-    if "measurements" not in options:
-        return Estimate.known(first)
-    then = _queries(uploads=options["measurements"]["upload"], counted=options["counted"])
-    counts = _objects(done, n_targets)
-    steps = [_steps(count, spec.limits["objects_per_query"], n_pieces) for count in counts]
-    return Estimate(*(first + then * step for step in steps))
-
-
-def _queries(*, uploads: bool, counted: bool) -> int:
-    return 1 if uploads and counted else 2
-
-
-def _objects(done: Sequence[Finished], n_targets: int) -> tuple[float, float, float]:
-    """Return how many objects a shard will have: expected, least and most."""
-    found, asked = sum(one.n_sources for one in done), sum(one.n_targets for one in done)
-    expected = n_targets * found / max(1, asked)
-    doubt = _SIGMAS * math.sqrt((expected + 1) * (1 + n_targets / max(1, asked)))
-    return expected, max(0.0, expected - doubt), expected + doubt
-
-
-def _steps(n_objects: float, per_query: int, n_pieces: int) -> int:
-    """Return the number of queries for the measurements of objects spread over some pieces."""
-    return n_pieces * math.ceil(n_objects / n_pieces / per_query)
 
 
 def _service_s(run: Run, archives: Sequence[ArchiveForecast]) -> float:

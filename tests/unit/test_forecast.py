@@ -9,9 +9,9 @@ import pytest
 from lightloom.config import Caps, Run
 from lightloom.config_files import load_project
 from lightloom.errors import ConfigError
+from lightloom.estimates import Estimate, Finished, bytes_of, requests_of
 from lightloom.forecast import (
     ArchiveForecast,
-    Estimate,
     Forecast,
     excesses,
     forecast,
@@ -94,6 +94,20 @@ def test_a_rare_object_leaves_doubt(run: SmallRun) -> None:
     found = expected(run, "nsc").requests
     assert found is not None
     assert (found.low, found.expected, found.high) == (2 + 3, 2 + 6, 2 + 6)
+
+
+def test_catalogues_are_scaled_by_pieces() -> None:
+    done = [
+        Finished("a", 10, 10, 5, 2, 6, 100, 3.0, 250.0),
+        Finished("b", 3, 3, 1, 1, 3, 60, 2.0, 250.0),
+    ]
+    spec = load_project(REPOSITORY, [], []).archives["ztf"]
+    sizes, pieces = {"a": 10, "b": 3, "c": 7}, {"a": 2, "b": 1, "c": 4}
+    assert requests_of(spec, done, sizes, ["c"], pieces) == Estimate.known(9 + 12)
+    found = bytes_of(spec, done, sizes, ["c"], pieces)
+    assert (found.low, found.high) == (160 + 4 * 50, 160 + 4 * 60)
+    # One job cannot show that the others are like it.
+    assert not requests_of(spec, done[:1], sizes, ["b", "c"], pieces).is_exact
 
 
 def test_a_table_that_was_fetched_whole_is_not_fetched_again(run: SmallRun) -> None:
