@@ -275,9 +275,7 @@ def _rename(name: str, new: str) -> Callable[[Config], None]:
 
 SOURCE = ("sample", "sources", 0)
 ZTF = ("catalogue", "ztf")
-KEYS = (
-    "allow_partial, archives, catalogue, dask, report, resolvers, results, sample, services, shards"
-)
+KEYS = "allow_partial, archives, catalogue, dask, plan, report, resolvers, results, sample, services, shards"
 SOURCE_KEYS = (
     "cone, dec, format, frame, id, kind, label, label_column, max_targets, moc, parallax, path,"
     " pmdec, pmra, ra, ref_epoch, storage_options, unit"
@@ -320,7 +318,7 @@ WRONG: list[tuple[Any, ...]] = [
     (
         _remove("sample"),
         "sample: missing, found only the keys: "
-        "catalogue, results, shards, archives, allow_partial, dask, report",
+        "catalogue, results, shards, archives, allow_partial, dask, report, plan",
     ),
     (
         _remove(*SOURCE, "dec"),
@@ -444,7 +442,7 @@ WRONG: list[tuple[Any, ...]] = [
     (
         _remove("catalogue"),
         "catalogue: missing, found only the keys:"
-        " results, sample, shards, archives, allow_partial, dask, report",
+        " results, sample, shards, archives, allow_partial, dask, report, plan",
     ),
     (
         _rename("ztf", "Gaia-DR3"),
