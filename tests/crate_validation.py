@@ -1,6 +1,7 @@
 """Validation of RO-Crates without network."""
 
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -58,6 +59,8 @@ def crate_problems(crate: Path, severity: str = "REQUIRED") -> list[str]:
         "skip_availability_check": True,
         "no_cache": True,
     }
-    with _shipped_context():
+    with _shipped_context(), warnings.catch_warnings():
+        # Of rdflib and pyshacl about each other.
+        warnings.simplefilter("ignore", DeprecationWarning)
         result = validate(settings)
     return sorted({f"{issue.check.identifier}: {issue.message}" for issue in result.get_issues()})
