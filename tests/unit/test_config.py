@@ -275,8 +275,10 @@ def _rename(name: str, new: str) -> Callable[[Config], None]:
 
 SOURCE = ("sample", "sources", 0)
 ZTF = ("catalogue", "ztf")
-KEYS = "allow_partial, archives, catalogue, dask, plan, report, resolvers, results, sample, services,"
-    " shards"
+KEYS = (
+    "allow_partial, archives, catalogue, dask, plan, report, resolvers, results, sample,"
+    " services, shards"
+)
 SOURCE_KEYS = (
     "cone, dec, format, frame, id, kind, label, label_column, max_targets, moc, parallax, path,"
     " pmdec, pmra, ra, ref_epoch, storage_options, unit"
