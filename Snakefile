@@ -43,6 +43,7 @@ rule all:
         "<results>/manifest.json",
         "<results>/report/coverage.png",
         "<results>/report/states.html",
+        "<results>/citations.bib",
         "<results>/report/state-map.png",
         expand("<results>/report/archive-{archive}.png", archive=RUN.enabled),
         expand("<results>/report/lightcurve-{rank}.{kind}", rank=DRAWN, kind=["png", "html"]),

@@ -16,6 +16,7 @@ from lightloom.errors import LightloomError
 from lightloom.interruption import end_with_jobs, watch_slurm_jobs
 from lightloom.local_services import start_services
 from lightloom.plan import fetch_keys, load_plan, set_aside_unfinished, sync_plan
+from lightloom.record import write_record
 from lightloom.services.credentials import check_tokens
 from lightloom.views import write_archives
 from snakemake.exceptions import WorkflowError
@@ -101,6 +102,7 @@ KEYS = {archive: checked(fetch_keys, PLAN, RUN.archives[archive]) for archive in
 if workflow.is_main_process:
     set_aside_unfinished(PLAN, KEYS, thorough=requested("repair"))
     if not dry_run():
+        write_record(RUN, KEYS)
         write_archives(RUN)
 
 PARTS = expand("<results>/parts/{archive}/{shard}.parquet", archive=RUN.enabled, shard=PLAN.shards)

@@ -153,3 +153,26 @@ rule tabulate_states:
         titles={name: spec.title for name, spec in RUN.archives.items()},
     script:
         "../scripts/tabulate_states.py"
+
+
+rule tabulate_citations:
+    """Write what to cite and acknowledge: the archives that gave rows, and no others."""
+    input:
+        ledger="<results>/ledger.parquet",
+    output:
+        bibtex="<results>/citations.bib",
+        text="<results>/acknowledgements.txt",
+    log:
+        "<logs>/tabulate_citations.log",
+    benchmark:
+        "<benchmarks>/tabulate_citations.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(500),
+        attempt=current_attempt,
+    params:
+        papers={name: [spec.title, spec.citation] for name, spec in RUN.archives.items()},
+    script:
+        "../scripts/tabulate_citations.py"

@@ -126,6 +126,17 @@ class ReportConfig:
 
 
 @dataclass(frozen=True)
+class Caps:
+    """The section ``plan``: what a run may cost; None is no limit."""
+
+    price_per_gb: float
+    max_cost: float | None = None
+    max_gb: float | None = None
+    max_requests: int | None = None
+    max_hours: float | None = None
+
+
+@dataclass(frozen=True)
 class ArchiveSpec:
     """A catalogue entry (config/archives.yaml) with the user's options merged over it.
 
@@ -149,7 +160,7 @@ class ArchiveSpec:
     quality: dict[str, list[list[Any]]]
     views: dict[str, list[list[Any]]]
     limits: dict[str, Any]
-    citation: dict[str, str]
+    citation: dict[str, Any]
     footprint: str
     requires: list[str]
     auth: dict[str, str]
@@ -249,6 +260,7 @@ class Run:
     publish: str
     dask: DaskConfig
     report: ReportConfig
+    caps: Caps
     resolvers: dict[str, ResolverSpec]
     resolver_services: tuple[LocalService, ...]
 
@@ -312,6 +324,7 @@ def load_run(config: Mapping[str, Any]) -> Run:
         publish=filled["publish"],
         dask=DaskConfig.from_dict(filled["dask"]),
         report=ReportConfig(**filled["report"]),
+        caps=Caps(**filled["plan"]),
         resolvers=resolvers,
         resolver_services=tuple(local for local, _ in services if local.resolvers),
     )

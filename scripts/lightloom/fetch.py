@@ -32,6 +32,7 @@ from lightloom.errors import ArchiveError
 from lightloom.footprint import within_footprint
 from lightloom.outcome import Outcome, is_open
 from lightloom.plan import services_path, unfinished_path
+from lightloom.progress import progress_lines
 from lightloom.reads import Reads
 from lightloom.schema import LIGHTCURVE
 from lightloom.services.probe import ensure_probed
@@ -57,6 +58,7 @@ class _Search:
     attempt: Attempt
     outcome: Outcome
     reads: Reads = dataclasses.field(default_factory=Reads)
+    n_requests: int = 0
 
     def take(self, request: Request, result: Answer | ArchiveError) -> None:
         """Keep what has come of a request; its targets are numbered within those asked for."""
@@ -210,6 +212,7 @@ def fetch_shard(
                 **outcome.to_json(),
             },
             "part": {"bytes": rows_path.stat().st_size, "sha256": sha256_file(rows_path)},
+            "planned_requests": search.n_requests,
             "reads": {**vars(search.reads), "seconds": round(time.monotonic() - started, 3)},
             "methods": sorted(set().union(*(attempt.methods for attempt in attempts))),
             "retrieved_utc": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -256,6 +259,7 @@ def _search_archive(
             search.outcome.fail(asked, error)
             return
     search.reads += plan.reads
+    search.n_requests = len(plan.requests)
     outside = np.concatenate([pending[~inside], asked[plan.outside_footprint]])
     search.attempt.begin(asked, plan.requests, outside)
     _log.info("%d targets, %d requests", len(asked), len(plan.requests))
@@ -282,10 +286,10 @@ def _ask(
             plan.requests,
             wait_for_workers_s=config.wait_for_workers_s,
         )
-        for n_done, (request, result) in enumerate(found, start=1):
-            search.take(request, result)
-            if n_done % 50 == 0 or n_done == n_requests:
-                _log.info("%d of %d requests answered", n_done, n_requests)
+        with progress_lines(n_requests, "requests answered") as progress:
+            for request, result in found:
+                search.take(request, result)
+                progress.advance()
 
 
 def _probed_plan(archive: Archive, targets: pa.Table) -> RequestPlan:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from lightloom import __version__
 from lightloom.errors import ResultError
+from lightloom.progress import progress_lines
 from lightloom.schema import LEDGER, LIGHTCURVE, SAMPLE, SHARD
 from lightloom.sharding import POSITION_ORDER, parse_leaf
 from lightloom.storage import ParquetSink
@@ -93,11 +94,14 @@ def write_hats(*, shards: Sequence[ShardFiles], sample_path: Path, catalog_path:
     counts = np.zeros(12 * 4**_SKYMAP_ORDER, np.int64)
     sizes = (pq.read_metadata(shard.targets).num_rows for shard in shards)
     samples = regroup(_batches(sample_path, ["objectid", "labels"]), sizes, _LABELLED)
-    for shard, labelled in zip(shards, samples, strict=True):
-        targets = _read_targets(shard.targets, labelled, sample_path)
-        cells = targets["_healpix_29"].to_numpy()
-        counts += np.bincount(_pixels(cells, _SKYMAP_ORDER), minlength=len(counts))
-        n_targets |= _write_shard(shard, targets, _partitions(shard.targets.stem, cells), temporary)
+    with progress_lines(len(shards), "shards written") as progress:
+        for shard, labelled in zip(shards, samples, strict=True):
+            targets = _read_targets(shard.targets, labelled, sample_path)
+            cells = targets["_healpix_29"].to_numpy()
+            counts += np.bincount(_pixels(cells, _SKYMAP_ORDER), minlength=len(counts))
+            partitions = _partitions(shard.targets.stem, cells)
+            n_targets |= _write_shard(shard, targets, partitions, temporary)
+            progress.advance()
     _write_metadata(temporary, catalog_path.name, n_targets, counts)
     shutil.rmtree(catalog_path, ignore_errors=True)
     temporary.rename(catalog_path)

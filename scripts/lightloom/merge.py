@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lightloom import __version__
 from lightloom.carry import forget_earlier
 from lightloom.errors import ResultError
+from lightloom.progress import progress_lines
 from lightloom.schema import LEDGER, LIGHTCURVE, STATES, conform
 from lightloom.storage import ParquetSink, sha256_file, write_table
 from lightloom.stream import BLOCK_ROWS, TARGET, merge_by_target
@@ -137,9 +138,14 @@ def merge_shard(
     if not allow_partial:
         _refuse_partial(shard, statuses)
     streams = [_PartStream(part.archive, part.path, objectids) for part in parts]
-    with ParquetSink(lightcurves_path, LIGHTCURVE, _provenance(shard, statuses)) as sink:
+    n_rows = sum(pc.sum(status["targets"]["n_rows"]).as_py() or 0 for status in statuses.values())
+    with (
+        ParquetSink(lightcurves_path, LIGHTCURVE, _provenance(shard, statuses)) as sink,
+        progress_lines(n_rows, "rows merged") as progress,
+    ):
         for block in merge_by_target(streams, len(objectids), ROW_ORDER):
             sink.write(block.drop_columns(TARGET))
+            progress.advance(block.num_rows)
         for part, stream in zip(parts, streams, strict=True):
             _check_states(part.status_path, statuses[part.archive]["targets"], stream.n_rows)
     write_table(ledger_path, _ledger_piece(shard, objectids, statuses, catalogue), LEDGER)

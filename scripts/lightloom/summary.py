@@ -24,7 +24,10 @@ def read_manifest(results: Path) -> dict[str, Any]:
     """
     path = results / "manifest.json"
     if not path.exists():
-        raise ResultError(f"{path}: not found; expected the manifest of a finished run")
+        raise ResultError(
+            f"{path}: not found, expected the manifest of a finished run; run"
+            " `snakemake --cores all` to the end, or name its results folder"
+        )
     manifest: dict[str, Any] = json.loads(path.read_text())
     return manifest
 

@@ -5,13 +5,23 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
+import jupytext
+import pandas as pd
 import pytest
 from browser import offline_browser
+from nbclient import NotebookClient
+from pybtex.database import parse_string
 
+from crate_validation import crate_problems
 from lightloom.read import read_lightcurves
+from lightloom.record import read_record
 from lightloom.summary import summarise
+from lightloom.why import explain
 from project import REPOSITORY, Project
+
+NOTEBOOKS = sorted((REPOSITORY / "docs" / "notebooks").glob("*.py"))
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +144,91 @@ def test_it_runs_from_another_folder(newcomer: Project, tmp_path: Path) -> None:
         check=False,
     )
     assert elsewhere.returncode == 0, elsewhere.stderr
+
+
+def lightloom(project: Project, *arguments: str) -> str:
+    finished = subprocess.run(
+        [sys.executable, "-m", "lightloom.cli", *arguments],
+        cwd=project.root,
+        env=os.environ | {"PYTHONPATH": str(project.root / "scripts")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def test_the_board_says_that_all_is_done(newcomer: Project) -> None:
+    board = json.loads(lightloom(newcomer, "status", "--json"))
+    assert board["finished"]
+    assert {archive["done"] for archive in board["archives"]} == {30}
+    assert all(
+        archive["requests"] or archive["archive"] == "icecube" for archive in board["archives"]
+    )
+
+
+def test_rows_of_every_archive_are_traced_to_their_part(newcomer: Project) -> None:
+    rows = pd.read_parquet(newcomer.path("lightcurves")).query("time_mjd_tdb.notna()")
+    for archive, chosen in (
+        rows.sample(frac=1, random_state=1).groupby("archive").head(1).groupby("archive")
+    ):
+        row = chosen.iloc[0]
+        (found,) = explain(newcomer.path(), row.objectid, row.time_mjd_tdb, archives=[str(archive)])
+        facts = dict(found.facts)
+        assert facts["time_mjd_tdb"] == f"{row.time_mjd_tdb} d"
+        assert facts["digest"].endswith("as fetched"), archive
+        assert facts["settings"].endswith("as in run.json"), archive
+
+
+def test_the_plan_of_a_finished_run_is_what_it_took(newcomer: Project) -> None:
+    plan = json.loads(lightloom(newcomer, "plan", "--json", "--cores", "2"))
+    manifest = json.loads(newcomer.path("manifest.json").read_text())
+    assert (plan["targets"], plan["refused"]) == (manifest["targets"], [])
+    for archive in plan["archives"]:
+        path = newcomer.path("parts", archive["archive"], "allsky.status.json")
+        status = json.loads(path.read_text())
+        assert archive["jobs_left"] == 0
+        assert archive["requests"]["expected"] == status["reads"]["requests"]
+        assert archive["pieces"]["expected"] == status["planned_requests"]
+
+
+def test_what_gave_rows_is_cited(newcomer: Project) -> None:
+    entries = parse_string(lightloom(newcomer, "cite", "--form", "bibtex"), "bibtex").entries
+    manifest = json.loads(newcomer.path("manifest.json").read_text())
+    with_rows = [name for name, entry in manifest["archives"].items() if entry["rows"]]
+    catalogue = read_record(newcomer.path()).archives
+    bibcodes = {catalogue[name].citation["bibcode"] for name in with_rows}
+    assert set(entries) == bibcodes | {"lightloom"}
+
+
+def test_the_results_are_a_workflow_run_crate(newcomer: Project) -> None:
+    author = ("--author", "A. Name", "--orcid", "https://orcid.org/0000-0002-1825-0097")
+    lightloom(newcomer, "crate", *author)
+    metadata = newcomer.path("ro-crate-metadata.json").read_bytes()
+    provenance = json.loads(newcomer.path("provenance.json").read_text())
+    assert crate_problems(newcomer.path()) == []
+    files = json.loads(newcomer.path("manifest.json").read_text())["files"]
+    # Identifiers are URIs.
+    described = {unquote(entity["@id"]): entity for entity in json.loads(metadata)["@graph"]}
+    assert {name: described[name]["sha256"] for name in files} == {
+        name: facts["sha256"] for name, facts in files.items()
+    }
+    for relation in ("used", "wasGeneratedBy"):
+        for one in provenance[relation].values():
+            assert one["prov:activity"] in provenance["activity"]
+            assert one["prov:entity"] in provenance["entity"]
+    lightloom(newcomer, "crate", *author)
+    assert newcomer.path("ro-crate-metadata.json").read_bytes() == metadata
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run_on_the_results(
+    newcomer: Project, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(newcomer.root / "scripts"))
+    notebook = jupytext.read(path)
+    folder = {"metadata": {"path": str(newcomer.root)}}
+    NotebookClient(notebook, timeout=200, kernel_name="python3", resources=folder).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert any("data" in output for output in outputs)

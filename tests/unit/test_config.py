@@ -277,7 +277,7 @@ def _rename(name: str, new: str) -> Callable[[Config], None]:
 SOURCE = ("sample", "sources", 0)
 ZTF = ("catalogue", "ztf")
 KEYS = (
-    "allow_partial, archives, catalogue, dask, publish, report, resolvers, results, sample,"
+    "allow_partial, archives, catalogue, dask, plan, publish, report, resolvers, results, sample,"
     " services, shards"
 )
 SOURCE_KEYS = (
@@ -322,7 +322,7 @@ WRONG: list[tuple[Any, ...]] = [
     (
         _remove("sample"),
         "sample: missing, found only the keys: "
-        "catalogue, results, shards, archives, allow_partial, publish, dask, report",
+        "catalogue, results, shards, archives, allow_partial, publish, dask, report, plan",
     ),
     (
         _remove(*SOURCE, "dec"),
@@ -536,7 +536,7 @@ WRONG: list[tuple[Any, ...]] = [
     (
         _remove("catalogue"),
         "catalogue: missing, found only the keys:"
-        " results, sample, shards, archives, allow_partial, publish, dask, report",
+        " results, sample, shards, archives, allow_partial, publish, dask, report, plan",
     ),
     (
         _rename("ztf", "Gaia-DR3"),

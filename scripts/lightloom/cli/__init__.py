@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 import lightloom
-from lightloom.cli import background, cluster, docs, export, freeze, summary, watch
+from lightloom.cli import (
+    background,
+    cite,
+    cluster,
+    crate,
+    docs,
+    export,
+    freeze,
+    plan,
+    status,
+    summary,
+    watch,
+    why,
+)
 from lightloom.errors import LightloomError
 
 app = typer.Typer(
@@ -21,6 +34,11 @@ app = typer.Typer(
 )
 app.command(name="freeze")(freeze.freeze)
 app.command(name="summary")(summary.summary)
+app.command(name="plan")(plan.plan)
+app.command(name="status")(status.status)
+app.command(name="why")(why.why)
+app.command(name="cite")(cite.cite)
+app.command(name="crate")(crate.crate)
 app.command(name="export")(export.export)
 app.command(name="watch")(watch.watch)
 app.command(name="submit")(background.submit)
