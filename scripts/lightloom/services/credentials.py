@@ -26,7 +26,11 @@ class Token:
     @property
     def header(self) -> str:
         """Value of the HTTP header ``Authorization`` (RFC 6750)."""
-        return f"Bearer {self._secret}"
+        return self.header_of("Bearer")
+
+    def header_of(self, scheme: str) -> str:
+        """Return the value of the header for another scheme; without one it is the token alone."""
+        return f"{scheme} {self._secret}".lstrip()
 
     def redact(self, text: str) -> str:
         """Return ``text``, such as an error message of a server, without the secret."""

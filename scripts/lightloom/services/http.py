@@ -28,7 +28,6 @@ from urllib3 import HTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError, InvalidHeader
 
 import lightloom
-from lightloom.config import ArchiveSpec
 from lightloom.errors import (
     ArchiveError,
     ArchiveSchemaError,
@@ -38,7 +37,7 @@ from lightloom.errors import (
 )
 from lightloom.reads import Reads
 from lightloom.services.credentials import Token, read_token
-from lightloom.services.folders import service_folder
+from lightloom.services.folders import AskedService, service_folder
 from lightloom.services.governor import Governor
 
 #: A body up to this size stays in memory, a larger one goes to a temporary file [bytes].
@@ -69,15 +68,19 @@ class ServiceSession(requests.Session):
     reads: Reads
 
 
-def service_session(spec: ArchiveSpec, state: Path) -> ServiceSession:
+def service_session(
+    spec: AskedService, state: Path, *, scheme: str = "Bearer"
+) -> ServiceSession:
     """Open a session for the requests of one archive.
 
     Parameters
     ----------
-    spec : ArchiveSpec
+    spec : AskedService
         Its limits, its endpoint and where its token is found.
     state : Path
         Folder shared by the jobs of all services.
+    scheme : str, optional
+        What stands before the token in the header; empty for services that want it alone.
 
     Returns
     -------
@@ -97,7 +100,7 @@ def service_session(spec: ArchiveSpec, state: Path) -> ServiceSession:
     session.reads = Reads()
     session.headers["User-Agent"] = f"lightloom/{lightloom.__version__}"
     if token:
-        session.auth = _TokenAuth(token, spec.endpoint)
+        session.auth = _TokenAuth(token, spec.endpoint, scheme)
     adapter = _GovernedAdapter(
         session, Governor(service_folder(state, spec), spec.limits), spec, token
     )
@@ -180,13 +183,13 @@ def _kind(error: BaseException) -> type[ArchiveError] | None:
 class _TokenAuth(AuthBase):
     """Sends the token to the archive's own server, and to no other."""
 
-    def __init__(self, token: Token, endpoint: str) -> None:
-        self._token = token
+    def __init__(self, token: Token, endpoint: str, scheme: str) -> None:
+        self._header = token.header_of(scheme)
         self._server = _server(endpoint)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if _server(request.url or "") == self._server:
-            request.headers["Authorization"] = self._token.header
+            request.headers["Authorization"] = self._header
         return request
 
 
@@ -199,7 +202,7 @@ class _GovernedAdapter(HTTPAdapter):
     """Sends each request when the governor allows it, and reads its body within its slot."""
 
     def __init__(
-        self, session: ServiceSession, governor: Governor, spec: ArchiveSpec, token: Token | None
+        self, session: ServiceSession, governor: Governor, spec: AskedService, token: Token | None
     ) -> None:
         super().__init__()
         self._session = session
