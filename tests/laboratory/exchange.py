@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from laboratory.authentication import check_token
 from laboratory.damage import Reply, damage, positions_of, separation_deg
 from laboratory.faults import Rule
 
@@ -118,6 +119,10 @@ class Exchange:
         return reply
 
 
+def _bearer(exchange: Exchange, token: str) -> Response | None:
+    return check_token(exchange.headers, token)
+
+
 @dataclass(frozen=True)
 class Service:
     """One service: its routes below its name and how to read what a request mentions.
@@ -132,12 +137,16 @@ class Service:
         Fills `uploads` and `targets` of an Exchange; called in a thread.
     error : callable
         The service's own way to say that something went wrong: (message, status) to a response.
+    authenticate : callable, optional
+        Called if a token is demanded: (Exchange, token) to what is answered instead of the
+        service, None to let the request pass. By default `check_token` on its headers.
     """
 
     name: str
     routes: list[Route]
     read: Callable[[Exchange], None]
     error: Callable[[str, int], Response]
+    authenticate: Callable[[Exchange, str], Response | None] = _bearer
 
 
 def exchange_of(request: Request) -> Exchange:

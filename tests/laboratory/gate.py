@@ -13,7 +13,6 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from laboratory import documents
-from laboratory.authentication import check_token
 from laboratory.exchange import Exchange, RequestProblemError, Service
 from laboratory.faults import FaultScript, Rule
 from laboratory.requestlog import RequestLog, utc_text
@@ -24,6 +23,8 @@ LARGEST_FIELD = 64 * 2**20
 #: Hosts that clients ask at an address that cannot be set, and the service that answers for
 #: them when such a client uses the laboratory as its proxy.
 HOSTS = {"mastresolver.stsci.edu": "mast"}
+#: A service whose client knows a host and a port, but no path: it answers at the root too.
+ROOT_SERVICE, ROOT_PATHS = "kowalski", ("/", "/api/")
 #: Size [bytes] of what is sent at a time to a slowed client.
 SLOW_PIECE = 256
 
@@ -66,6 +67,8 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         scope = _without_host(scope)
+        if ROOT_SERVICE in self._services:
+            scope = _from_root(scope)
         name = scope["path"].split("/")[1] if scope["type"] == "http" else ""
         if name not in self._services:
             await self._app(scope, receive, send)
@@ -78,7 +81,7 @@ class Gate:
         try:
             await self._read(service, exchange, scope, receive)
             token = self._tokens.get(name)
-            if token is not None and (denied := check_token(exchange.headers, token)):
+            if token is not None and (denied := service.authenticate(exchange, token)):
                 await denied(scope, receive, wire)
                 return
             exchange.rule = self._script.choose(exchange)
@@ -246,6 +249,14 @@ def _without_host(scope: Scope) -> Scope:
         return scope
     host, _, path = scope["path"].removeprefix("http://").partition("/")
     return {**scope, "path": f"/{HOSTS.get(host, host)}/{path}"}
+
+
+def _from_root(scope: Scope) -> Scope:
+    """Return a request without a service's name as one to the service at the root."""
+    whole, start = ROOT_PATHS
+    if scope["type"] == "http" and (scope["path"] == whole or scope["path"].startswith(start)):
+        return {**scope, "path": f"/{ROOT_SERVICE}{scope['path']}"}
+    return scope
 
 
 def _add(exchange: Exchange, pairs: list[tuple[str, str]]) -> None:

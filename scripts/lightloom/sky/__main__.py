@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lightloom.sky.build import DEFAULT_SEED, build_sky
 from lightloom.sky.dense import DenseSize, Layout, build_dense
+from lightloom.sky.moving.benchmark import BenchmarkSize, build_benchmark
 from lightloom.sky.targets import draw_targets
 
 
@@ -42,6 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     dense.add_argument("--row-group-rows", type=int, default=100_000)
     dense.set_defaults(run=_build_dense)
 
+    moving = commands.add_parser("moving", help="write many moving objects and alerts")
+    moving.add_argument("--output", type=Path, required=True, help="folder to write them into")
+    moving.add_argument("--objects", type=int, default=BenchmarkSize.n_objects)
+    moving.add_argument("--alerts", type=int, default=BenchmarkSize.n_alerts)
+    moving.add_argument("--days", type=int, default=BenchmarkSize.n_days)
+    moving.add_argument("--planted", type=int, default=BenchmarkSize.n_planted, help="per object")
+    moving.set_defaults(run=_build_moving)
+
     targets = commands.add_parser("targets", help="draw random targets near catalogued objects")
     targets.add_argument("--catalogue", type=Path, required=True, help="ZTF-like HATS catalogue")
     targets.add_argument("--output", type=Path, required=True, help="CSV file to write")
@@ -64,6 +73,11 @@ def _build_dense(chosen: argparse.Namespace) -> None:
         n_partitions=chosen.partitions,
     )
     build_dense(chosen.output, size, chosen.layout, chosen.row_group_rows, chosen.seed)
+
+
+def _build_moving(chosen: argparse.Namespace) -> None:
+    size = BenchmarkSize(chosen.objects, chosen.alerts, chosen.days, chosen.planted)
+    build_benchmark(chosen.output, size, chosen.seed)
 
 
 def _draw_targets(chosen: argparse.Namespace) -> None:

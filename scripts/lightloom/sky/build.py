@@ -3,7 +3,7 @@
 import csv
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from lightloom.errors import ResultError
 from lightloom.sky import gaia, neowise, panstarrs, unwise, ztf
 from lightloom.sky.geometry import coordinates, shift
 from lightloom.sky.layout import partition_cells, write_hats, write_hive
+from lightloom.sky.moving import write_moving
+from lightloom.sky.moving.alerts import AlertNumbers
 from lightloom.sky.places import (
     RADIUS_ARCSEC,
     Place,
@@ -34,7 +36,7 @@ from lightloom.sky.truth import Catalogue, Footprint, compute_truth
 #: Seed of the sky that `make run` builds.
 DEFAULT_SEED = 20180318
 
-_SERVICES, _TRUTH, _AWKWARD = "services", "truth", "awkward.csv"
+_SERVICES, _MOVING, _TRUTH, _AWKWARD = "services", "moving", "truth", "awkward.csv"
 
 #: Everything in the folder of a sky.
 _CONTENT = {
@@ -49,6 +51,7 @@ _CONTENT = {
         )
     ),
     _SERVICES,
+    _MOVING,
     _TRUTH,
     _AWKWARD,
 }
@@ -76,11 +79,14 @@ class SkySize:
         Stars around each place, in both archives.
     partition_rows : int
         Most objects of a partition of a HATS catalogue, and a tenth of its most detections.
+    alerts : AlertNumbers
+        Alerts of moving objects, and others.
     """
 
     all_sky_stars: int = 6000
     stars_per_place: int = 40
     partition_rows: int = 600
+    alerts: AlertNumbers = field(default_factory=AlertNumbers)
 
 
 FULL_SIZE = SkySize()
@@ -153,6 +159,7 @@ def _write_sky(output: Path, sample: list[Target], seed: int, size: SkySize) -> 
         "panstarrs": _write_panstarrs(output, sources, seed, size),
         "neowise": _write_neowise(output, sources, seed),
     } | write_services(output / _SERVICES, sources, seed)
+    write_moving(output / _MOVING, output / _SERVICES, seed, size.alerts)
     lightcurves, states = compute_truth(targets, catalogues)
     truth = output / _TRUTH
     truth.mkdir()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lightloom.sky import build_sky
 from lightloom.sky.build import SkySize
+from lightloom.sky.moving.alerts import AlertNumbers
 
 #: Two of the targets are 0.7 arcsec apart: one target.
 SAMPLE = """name,ra,dec
@@ -16,7 +17,12 @@ fifth,354.01242,0.29132
 """
 
 
-SIZE = SkySize(all_sky_stars=800, stars_per_place=6, partition_rows=250)
+SIZE = SkySize(
+    all_sky_stars=800,
+    stars_per_place=6,
+    partition_rows=250,
+    alerts=AlertNumbers(per_body=12, background=300),
+)
 
 
 def build_small_sky(output: Path) -> None:
