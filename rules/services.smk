@@ -5,4 +5,8 @@ They are no files that a rule could make: they start with the run and end with i
 
 
 onstart:
-    checked(start_services, RUN.services, RUN.results / "logs" / "services")
+    checked(
+        start_services,
+        [*RUN.services, *(RUN.moving_services if MOVING_REQUESTED else ())],
+        RUN.results / "logs" / "services",
+    )

@@ -14,6 +14,7 @@ from lightloom.config_checks import NESTED_OPTIONS, cross_check
 from lightloom.config_schema import Problem, check
 from lightloom.errors import ConfigError
 from lightloom.module_options import check_module_options
+from lightloom.moving.config import MovingConfig
 
 #: Options of an archive that decide what a fetch returns; a change of one of them fetches again.
 SETTINGS = (
@@ -250,6 +251,10 @@ class Run:
         Names of the archives to search, sorted.
     services : tuple of LocalService
         What the archives to search need on this machine.
+    moving : MovingConfig or None
+        The search for moving objects, if the configuration has one.
+    moving_services : tuple of LocalService
+        What it needs besides.
     """
 
     results: Path
@@ -261,6 +266,8 @@ class Run:
     allow_partial: bool
     dask: DaskConfig
     report: ReportConfig
+    moving: MovingConfig | None = None
+    moving_services: tuple[LocalService, ...] = ()
 
 
 def load_run(config: Mapping[str, Any]) -> Run:
@@ -292,16 +299,24 @@ def load_run(config: Mapping[str, Any]) -> Run:
         for name in sorted(catalogue)
     }
     enabled = tuple(name for name in sorted(options) if options[name]["enabled"])
+    services = tuple(_needed_services(filled["services"], enabled))
+    moving = MovingConfig.from_dict(filled["moving"]) if "moving" in filled else None
     return Run(
         results=Path(filled["results"]),
         sample=SampleConfig.from_dict(filled["sample"]),
         shards=ShardConfig(**filled["shards"]),
         archives=archives,
         enabled=enabled,
-        services=tuple(_needed_services(filled["services"], enabled)),
+        services=services,
         allow_partial=filled["allow_partial"],
         dask=DaskConfig(**filled["dask"]),
         report=ReportConfig(**filled["report"]),
+        moving=moving,
+        moving_services=tuple(
+            _local_service(name, filled["services"][name])
+            for name in (moving.services if moving else ())
+            if filled["services"][name]["enabled"] and name not in {one.name for one in services}
+        ),
     )
 
 
@@ -310,9 +325,11 @@ def _needed_services(
 ) -> Iterator[LocalService]:
     for name, service in sorted(services.items()):
         if service["enabled"] and not set(enabled).isdisjoint(service.get("archives", enabled)):
-            yield LocalService(
-                name, service["command"], service["port"], dict(service["environment"])
-            )
+            yield _local_service(name, service)
+
+
+def _local_service(name: str, service: Mapping[str, Any]) -> LocalService:
+    return LocalService(name, service["command"], service["port"], dict(service["environment"]))
 
 
 def _canonical(value: dict[str, Any]) -> dict[str, Any]:

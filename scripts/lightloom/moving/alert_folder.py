@@ -105,8 +105,10 @@ class AlertFolder:
                 continue
             # A night may be named by the date of its evening or of its morning.
             early, late = first - timedelta(days=1), last + timedelta(days=1)
-            if not month and date and not (
-                f"{early:%Y%m%d}" <= "".join(date.groups()) <= f"{late:%Y%m%d}"
+            if (
+                not month
+                and date
+                and not (f"{early:%Y%m%d}" <= "".join(date.groups()) <= f"{late:%Y%m%d}")
             ):
                 continue
             chosen.append(path)
@@ -121,7 +123,7 @@ class AlertFolder:
         for path in paths:
             try:
                 with self._file_system.open(path, "rb") as file:
-                    rows += [_flat(packet) for packet in fastavro.reader(file)]  # type: ignore[arg-type]
+                    rows += [_flat(packet) for packet in fastavro.reader(file)]
             except (ValueError, EOFError, KeyError, IndexError) as error:
                 raise DamagedFileError(f"{path}: not an Avro packet ({error})") from error
             except OSError as error:
@@ -142,13 +144,20 @@ class AlertFolder:
                     f"{self.endpoint}: found no field {self._names['jd']!r} for the time, but"
                     f" {', '.join(dataset.schema.names[:12])}"
                 )
-            low, high = (mjd + _MJD_ZERO_JD for mjd in (window.start_mjd - _LONGEST_D, window.stop_mjd))
-            is_list = pa.types.is_list(dataset.schema.field(self._names["jd"]).type) if (
-                self._names["jd"] in dataset.schema.names
-            ) else False
+            low, high = (
+                mjd + _MJD_ZERO_JD for mjd in (window.start_mjd - _LONGEST_D, window.stop_mjd)
+            )
+            is_list = (
+                pa.types.is_list(dataset.schema.field(self._names["jd"]).type)
+                if (self._names["jd"] in dataset.schema.names)
+                else False
+            )
             wanted = None if is_list else (fields["jd"] >= low) & (fields["jd"] <= high)
             batches = dataset.to_batches(
-                columns=fields, filter=wanted, batch_size=_BATCH_ROWS, batch_readahead=2,
+                columns=fields,
+                filter=wanted,
+                batch_size=_BATCH_ROWS,
+                batch_readahead=2,
                 fragment_readahead=1,
             )
             for batch in batches:
@@ -176,12 +185,18 @@ class AlertFolder:
 
 
 def _flat(packet: Any) -> dict[str, Any]:
-    return {**packet.get("candidate", {}), "candid": packet.get("candid"), "objectId": packet.get("objectId")}
+    return {
+        **packet.get("candidate", {}),
+        "candid": packet.get("candid"),
+        "objectId": packet.get("objectId"),
+    }
 
 
 def _exploded(columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
     """Return lists of alerts per object as one row per alert."""
-    parents = pc.list_parent_indices(next(one for one in columns.values() if pa.types.is_list(one.type)))
+    parents = pc.list_parent_indices(
+        next(one for one in columns.values() if pa.types.is_list(one.type))
+    )
     return {
         name: pc.list_flatten(values) if pa.types.is_list(values.type) else values.take(parents)
         for name, values in columns.items()

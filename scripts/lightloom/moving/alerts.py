@@ -59,7 +59,9 @@ _UJY_PER_MJY = 1e3
 FloatArray = NDArray[np.float64]
 
 
-def alert_table(columns: Mapping[str, Any], exposure_s: float, time_point: str, what: str) -> pa.Table:
+def alert_table(
+    columns: Mapping[str, Any], exposure_s: float, time_point: str, what: str
+) -> pa.Table:
     """Return alerts in the common columns (``ALERT``).
 
     Parameters
@@ -86,7 +88,11 @@ def alert_table(columns: Mapping[str, Any], exposure_s: float, time_point: str, 
     def numbers(role: str) -> FloatArray:
         if role not in columns:
             return np.full(n_rows, np.nan)
-        values = np.array(pa.array(columns[role], from_pandas=True).cast(pa.float64()).to_numpy(zero_copy_only=False))
+        values = np.array(
+            pa.array(columns[role], from_pandas=True)
+            .cast(pa.float64())
+            .to_numpy(zero_copy_only=False)
+        )
         values[values == _MISSING] = np.nan
         return values
 
@@ -153,7 +159,9 @@ def dc_magnitude(alerts: pa.Table) -> tuple[FloatArray, FloatArray]:
     NaN where the reference has no source within `SAME_SOURCE_ARCSEC`, or less than nothing is left.
     """
     difference, error = difference_flux_ujy(alerts)
-    reference, reference_error = ab_mag_to_mjy(_floats(alerts, "magnr"), _floats(alerts, "sigmagnr"))
+    reference, reference_error = ab_mag_to_mjy(
+        _floats(alerts, "magnr"), _floats(alerts, "sigmagnr")
+    )
     flux = difference + reference * _UJY_PER_MJY
     is_one = _floats(alerts, "distnr_arcsec") <= SAME_SOURCE_ARCSEC
     flux = np.where(is_one & (flux > 0), flux, np.nan)
@@ -176,7 +184,9 @@ def _signs(values: Any, n_rows: int) -> pa.Array:
     """``isdiffpos`` is t or 1 where the source is brighter than in the reference, else f or 0."""
     if values is None:
         return pa.array(np.ones(n_rows, bool))
-    return pa.array([str(one).casefold() in ("t", "1", "true") for one in pa.array(values).to_pylist()])
+    return pa.array(
+        [str(one).casefold() in ("t", "1", "true") for one in pa.array(values).to_pylist()]
+    )
 
 
 def _field_names(field: FloatArray, rcid: FloatArray) -> pa.Array:

@@ -23,9 +23,7 @@ Sampler = Callable[[float, float, int], Samples]
 _log = logging.getLogger(__name__)
 
 
-def build_track(
-    sampler: Sampler, start_mjd: float, stop_mjd: float, error_arcsec: float
-) -> Tracks:
+def build_track(sampler: Sampler, start_mjd: float, stop_mjd: float, error_arcsec: float) -> Tracks:
     """Return the track of an object over a window.
 
     Parameters
@@ -51,7 +49,9 @@ def build_track(
     length_d = _piece_days(STEPS_MINUTES[0])
     n_pieces = int(np.ceil((stop_mjd - start_mjd) / length_d - 1e-9))
     return Tracks.join(
-        _refined(sampler, start_mjd + length_d * np.arange(n_pieces), 0, error_arcsec)
+        _refined(
+            sampler, start_mjd + length_d * np.arange(n_pieces, dtype=np.float64), 0, error_arcsec
+        )
     )
 
 

@@ -6,6 +6,7 @@ of their cells. Only what comes up there is compared with the position at the al
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -130,7 +131,10 @@ def _compare(
 
 
 def _joined(found: list[Pairs]) -> Pairs:
-    columns = [np.concatenate(values) for values in zip(*(vars(one).values() for one in found))]
+    columns = [
+        np.concatenate(values)
+        for values in zip(*(vars(one).values() for one in found), strict=True)
+    ]
     object_number, alert = columns[:2]
     order = np.lexsort((alert, object_number))
     return Pairs(*(values[order] for values in columns))
@@ -142,7 +146,7 @@ def _blocks(count: IntArray) -> list[slice]:
     number = total // _BLOCK
     edges = np.flatnonzero(np.diff(number)) + 1
     bounds = [0, *edges.tolist(), len(count)]
-    return [slice(start, stop) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [slice(start, stop) for start, stop in pairwise(bounds)]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import pyarrow as pa
 
 
-
 def column(
     name: str,
     type_: pa.DataType,
@@ -93,17 +92,13 @@ ALERT = pa.schema(
         ),
         column("magpsf", pa.float64(), "magnitude of the difference", unit="mag", nullable=True),
         column("sigmapsf", pa.float64(), "its 1-sigma error", unit="mag", nullable=True),
-        column(
-            "magnr", pa.float64(), "nearest source of the reference", unit="mag", nullable=True
-        ),
+        column("magnr", pa.float64(), "nearest source of the reference", unit="mag", nullable=True),
         column("sigmagnr", pa.float64(), "its 1-sigma error", unit="mag", nullable=True),
         column("distnr_arcsec", pa.float64(), "distance to it", unit="arcsec", nullable=True),
         column("rb", pa.float64(), "real-bogus score", nullable=True),
         column("drb", pa.float64(), "real-bogus score by deep learning", nullable=True),
         column("ssnamenr", pa.string(), "nearest known object of the survey", nullable=True),
-        column(
-            "ssdistnr_arcsec", pa.float64(), "distance to it", unit="arcsec", nullable=True
-        ),
+        column("ssdistnr_arcsec", pa.float64(), "distance to it", unit="arcsec", nullable=True),
     ]
 )
 

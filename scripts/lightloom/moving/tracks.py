@@ -219,7 +219,8 @@ class Tracks:
         x = self._x(piece, time_mjd)
         coefficients = self.position[piece]
         length_d = self.stop_mjd[piece] - self.start_mjd[piece]
-        velocity = _clenshaw(chebyshev.chebder(coefficients, axis=2), x) * (2.0 / length_d)[:, None]
+        slopes: FloatArray = np.asarray(chebyshev.chebder(coefficients, axis=2), np.float64)
+        velocity = _clenshaw(slopes, x) * (2.0 / length_d)[:, None]
         direction = self.directions(piece, time_mjd)
         cos_dec = np.maximum(np.hypot(direction[:, 0], direction[:, 1]), 1e-12)
         east = np.stack([-direction[:, 1], direction[:, 0], np.zeros(len(x))], axis=1)

@@ -63,9 +63,7 @@ def windows(start: str, stop: str, length: str) -> Iterator[Window]:
         by_year = length == "year"
         opening = first.replace(month=1 if by_year else month, day=1)
         ends_year = by_year or month == 12
-        following = opening.replace(
-            year=year + ends_year, month=1 if ends_year else month + 1
-        )
+        following = opening.replace(year=year + ends_year, month=1 if ends_year else month + 1)
         last = min(following, end)
         name = f"{year:04d}" if by_year else f"{year:04d}-{month:02d}"
         if (first, last) != (opening, following):

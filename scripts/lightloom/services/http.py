@@ -68,9 +68,7 @@ class ServiceSession(requests.Session):
     reads: Reads
 
 
-def service_session(
-    spec: AskedService, state: Path, *, scheme: str = "Bearer"
-) -> ServiceSession:
+def service_session(spec: AskedService, state: Path, *, scheme: str = "Bearer") -> ServiceSession:
     """Open a session for the requests of one archive.
 
     Parameters
