@@ -24,6 +24,8 @@ SITE = SITES["I41"]
 _NIGHT_ZERO = 57754
 #: Value of what is missing in a packet.
 MISSING = -999.0
+#: Nights (MJD) with more exposures: (66391) Moshup passes at 0.033 au, with up to 20 deg a day.
+_PASSAGE = np.arange(58622, 58638)
 _LIMIT_MAG = 20.5
 _SOUTH_DEG = -30.0
 _LEAST_ELONGATION_DEG = 40.0
@@ -133,7 +135,7 @@ def _alerts_of(body: Body, utc_mjd: Floats, seen_from: View, seed: int, most: in
     # The head of a comet is fainter than the whole.
     mag = magnitude(body, sight) + (2.0 if body.is_comet else 0.0)
     dark = _elevation_deg(seen_from.sun - seen_from.observer, seen_from.zenith) < -12
-    up = _elevation_deg(sight.direction, seen_from.zenith) > 20
+    up = _elevation_deg(sight.direction, seen_from.zenith) > 15
     inside = (utc_mjd > body.first_mjd) & (utc_mjd < body.last_mjd)
     good = dark & up & inside & (mag < _LIMIT_MAG - 0.2) & (sight.dec_deg > _SOUTH_DEG)
     chosen = np.flatnonzero(good & (sight.elongation_deg > _LEAST_ELONGATION_DEG))
@@ -147,8 +149,9 @@ def _alerts_of(body: Body, utc_mjd: Floats, seen_from: View, seed: int, most: in
 
 
 def _exposures(rng: np.random.Generator) -> Floats:
-    """Return starts of exposures (MJD, UTC), two a night, at whole seconds."""
-    nights = np.repeat(np.arange(FIRST_MJD, LAST_MJD), 2)
+    """Return starts of exposures (MJD, UTC), at whole seconds."""
+    usual = np.repeat(np.arange(FIRST_MJD, LAST_MJD), 2)
+    nights = np.concatenate([usual, np.repeat(_PASSAGE, 24)])
     return nights + rng.integers(2 * 3600, 14 * 3600, len(nights)) / 86400
 
 

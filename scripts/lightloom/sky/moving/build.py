@@ -31,7 +31,7 @@ HORIZONS_OBJECTS = "horizons/objects.csv"
 KOWALSKI_ALERTS = "kowalski/ZTF_alerts.parquet"
 
 _ROW_GROUP_ROWS = 128
-_STEP_D = 4.0
+_STEP_D = 8.0
 _N_PACKETS = 12
 
 
