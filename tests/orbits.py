@@ -17,7 +17,7 @@ OBLIQUITY = np.radians(84381.448 / 3600.0)
 
 @dataclass(frozen=True)
 class Orbit:
-    """Elements, ecliptic J2000: perihelion distance [au], eccentricity, angles [deg], time [MJD]."""
+    """Elements, ecliptic J2000: distances [au], angles [deg], time [MJD]."""
 
     q: float
     e: float

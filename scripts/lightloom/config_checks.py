@@ -83,8 +83,8 @@ def _check(config: Mapping[str, Any], problems: list[Problem]) -> Found:
                     text = f"unknown archive {name!r}{nearest} (expected: {_listed(catalogue)})"
                     yield ("services", service, "archives", number), text
     if "moving" in config and _is_sound(problems, "moving"):
-        for key, text in check_moving(config["moving"]):
-            yield ("moving", *key), text
+        for place, text in check_moving(config["moving"]):
+            yield ("moving", *place), text
         for number, name in enumerate(config["moving"]["services"]):
             if name not in config["services"]:
                 text = f"unknown service {name!r} (expected: {_listed(config['services'])})"

@@ -118,7 +118,7 @@ def alert_table(
             "exposure_s": exposure,
             "ra_deg": ra_deg,
             "dec_deg": dec_deg,
-            "band": pa.array([BANDS.get(int(one), str(int(one))) if one == one else "" for one in fid], pa.string()),
+            "band": pa.array([_band(one) for one in fid], pa.string()),
             "survey_field": _field_names(numbers("field"), numbers("rcid")),
             "is_positive": _signs(columns.get("isdiffpos"), n_rows),
             **{
@@ -135,7 +135,7 @@ def alert_table(
 
 
 def distinct(alerts: pa.Table) -> pa.Table:
-    """Return every alert once, in the order of time and id; the same ``candid`` is the same alert."""
+    """Return every alert once, in the order of time; the same ``candid`` is the same alert."""
     keys = ["candid", "time_mjd", "ra_deg", "dec_deg"]
     ordered = alerts.take(
         pc.sort_indices(alerts, sort_keys=[(key, "ascending") for key in (*keys[1:], keys[0])])
@@ -173,6 +173,10 @@ def _floats(table: pa.Table, name: str) -> FloatArray:
     return table[name].to_numpy(zero_copy_only=False).astype(np.float64)
 
 
+def _band(fid: float) -> str:
+    return BANDS.get(int(fid), str(int(fid))) if np.isfinite(fid) else ""
+
+
 def _text(values: Any, n_rows: int) -> pa.Array:
     if values is None:
         return pa.nulls(n_rows, pa.string())
@@ -184,9 +188,8 @@ def _signs(values: Any, n_rows: int) -> pa.Array:
     """``isdiffpos`` is t or 1 where the source is brighter than in the reference, else f or 0."""
     if values is None:
         return pa.array(np.ones(n_rows, bool))
-    return pa.array(
-        [str(one).casefold() in ("t", "1", "true") for one in pa.array(values).to_pylist()]
-    )
+    signs = [str(one).casefold() in ("t", "1", "true") for one in pa.array(values).to_pylist()]
+    return pa.array(signs, pa.bool_())
 
 
 def _field_names(field: FloatArray, rcid: FloatArray) -> pa.Array:

@@ -26,7 +26,7 @@ from lightloom.moving.windows import date_of_mjd
 from lightloom.services.http import service_session
 
 #: Astrometric position, rates, magnitudes, r, delta, phase and 3-sigma uncertainties.
-QUANTITIES = "1,3,9,19,20,24,36,37"
+QUANTITIES = "1,3,9,19,20,24,36,38"
 
 #: A URI of this length may be cut off on its way (astroquery only warns).
 LONGEST_URI = 2000
@@ -262,8 +262,8 @@ def samples_of_table(table: Table, name: str) -> Samples:
 
 
 def _uncertainty(table: Table) -> FloatArray:
-    """Return the major axis of the error ellipse, or else that of its box [arcsec]."""
-    axis = _values(table, "SMAA_3sigma")
+    """Return the 3-sigma uncertainty of the position, or else that of its coordinates [arcsec]."""
+    axis = _values(table, "RSS_3sigma")
     box = np.hypot(_values(table, "RA_3sigma"), _values(table, "DEC_3sigma"))
     return np.where(np.isfinite(axis), axis, box)
 

@@ -79,7 +79,7 @@ class Kowalski:
         ]
         self._limits = (most_bytes, most_cones, most_alerts)
         self._exposure_s, self._time_point = exposure_s, time_point
-        self._session = service_session(spec, state, scheme="")
+        self._session = service_session(spec, state, scheme="", section="moving.sources")
         # Its constructor asks for the catalogues with a session of its own, without our limits.
         self._kowalski = penquins.Kowalski(instances={})
         self._kowalski.instances[_INSTANCE] = {
@@ -161,16 +161,7 @@ class Kowalski:
                 if "token" in str(error).casefold():
                     raise AuthenticationError(str(error), status=error.status) from error
                 raise
-        documents = self._documents(reply)
-        names = {name: role for role, name in FIELDS.items()}
-        rows = [
-            {
-                **{names[key]: value for key, value in document.get("candidate", {}).items() if key in names},
-                "candid": document.get("candid"),
-                "alert_object": document.get("objectId"),
-            }
-            for document in documents
-        ]  # fmt: skip
+        rows = [_by_role(document) for document in self._documents(reply)]
         roles = {role for row in rows for role in row} or {"candid", "jd", "ra_deg", "dec_deg"}
         table = alert_table(
             {role: [row.get(role) for row in rows] for role in sorted(roles)},
@@ -208,3 +199,14 @@ class Kowalski:
                 " have: raise most_alerts, or lower cone_radius_arcsec"
             )
         return [document for one in lists for document in one]
+
+
+def _by_role(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a document that are used, by their role."""
+    candidate = document.get("candidate", {})
+    values = {role: candidate[name] for role, name in FIELDS.items() if name in candidate}
+    return {
+        **values,
+        "candid": document.get("candid"),
+        "alert_object": document.get("objectId"),
+    }

@@ -37,13 +37,15 @@ class Token:
         return text.replace(self._secret, "***")
 
 
-def read_token(name: str, auth: Mapping[str, str]) -> Token | None:
+def read_token(name: str, auth: Mapping[str, str], section: str = "archives") -> Token | None:
     """Read the token of an archive.
 
     Parameters
     ----------
     name : str
         The archive, for the message.
+    section : str, optional
+        Section of the configuration that has it, for the message.
     auth : mapping
         The entry's ``auth``: ``token_env``, an environment variable, is looked at first, then
         ``token_file``.
@@ -63,14 +65,14 @@ def read_token(name: str, auth: Mapping[str, str]) -> Token | None:
     variable, file = auth.get("token_env"), auth.get("token_file")
     secret = os.environ.get(variable, "").strip() if variable else ""
     if not secret and file:
-        secret = _read_file(name, Path(file).expanduser())
+        secret = _read_file(f"{section}.{name}", Path(file).expanduser())
     if secret and secret.isascii() and secret.isprintable() and " " not in secret:
         return Token(secret)
     places = [f"environment variable {variable}"] if variable else []
     places += [f"file {file}"] if file else []
     found = "a value with blanks or other characters that no token has" if secret else "nothing"
     raise AuthenticationError(
-        f"archives.{name}.auth: found {found} in {' and '.join(places)}, expected the token of the"
+        f"{section}.{name}.auth: found {found} in {' and '.join(places)}, expected the token of the"
         " service"
     )
 
@@ -104,7 +106,7 @@ def _read_file(name: str, path: Path) -> str:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise AuthenticationError(
-            f"archives.{name}.auth.token_file: {path} has mode {mode:04o}, expected 0600: others"
+            f"{name}.auth.token_file: {path} has mode {mode:04o}, expected 0600: others"
             " than its owner may use the token"
         )
     try:
@@ -112,5 +114,5 @@ def _read_file(name: str, path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
         raise AuthenticationError(
-            f"archives.{name}.auth.token_file: {path} cannot be read: {error.strerror}"
+            f"{name}.auth.token_file: {path} cannot be read: {error.strerror}"
         ) from error

@@ -68,7 +68,9 @@ class ServiceSession(requests.Session):
     reads: Reads
 
 
-def service_session(spec: AskedService, state: Path, *, scheme: str = "Bearer") -> ServiceSession:
+def service_session(
+    spec: AskedService, state: Path, *, scheme: str = "Bearer", section: str = "archives"
+) -> ServiceSession:
     """Open a session for the requests of one archive.
 
     Parameters
@@ -79,6 +81,8 @@ def service_session(spec: AskedService, state: Path, *, scheme: str = "Bearer") 
         Folder shared by the jobs of all services.
     scheme : str, optional
         What stands before the token in the header; empty for services that want it alone.
+    section : str, optional
+        Section of the configuration that has the service, for messages.
 
     Returns
     -------
@@ -93,7 +97,7 @@ def service_session(spec: AskedService, state: Path, *, scheme: str = "Bearer") 
     AuthenticationError
         If the entry asks for a token and there is none, or others can read its file.
     """
-    token = read_token(spec.name, spec.auth)
+    token = read_token(spec.name, spec.auth, section)
     session = ServiceSession()
     session.reads = Reads()
     session.headers["User-Agent"] = f"lightloom/{lightloom.__version__}"
