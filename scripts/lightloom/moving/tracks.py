@@ -161,7 +161,7 @@ class Tracks:
             scalars=scalars,
             uncertainty_arcsec=np.where(known.any(axis=1), largest, np.nan),
             error_arcsec=separation_arcsec(fitted, truth).max(axis=1),
-            step_minutes=np.full(len(position), step_minutes),
+            step_minutes=np.full(len(position), float(step_minutes)),
         )
 
     @classmethod
