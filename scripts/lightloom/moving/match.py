@@ -213,7 +213,7 @@ def _match_window(task: _Task, *, config: MovingConfig, state: Path) -> _Found:
         n_alerts += alerts.num_rows
         matches = matches_of(source.name, names, tracks, radius, alerts)
         found.append(matches)
-        near = np.full(len(tracks), config.negatives["radius_arcsec"])
+        near = np.full(len(tracks), float(config.negatives["radius_arcsec"]))
         others = alerts.filter(pc.invert(pc.is_in(alerts["candid"], matches["candid"])))
         found += [
             matches_of(source.name, names, tracks, near, others, shift_days=shift)

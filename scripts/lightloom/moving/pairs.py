@@ -65,7 +65,7 @@ def search_radius_arcsec(
     ndarray, shape (n_pieces,)
     """
     known = np.nan_to_num(tracks.uncertainty_arcsec, nan=0.0, posinf=np.inf)
-    return radius_arcsec + np.minimum(sigmas / 3.0 * known, largest_uncertainty_arcsec)
+    return float(radius_arcsec) + np.minimum(sigmas / 3.0 * known, largest_uncertainty_arcsec)
 
 
 def find_pairs(
