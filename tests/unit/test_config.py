@@ -106,7 +106,11 @@ def test_source_has_the_defaults_of_the_schema() -> None:
 def test_shipped_config_shows_the_defaults(config: Config) -> None:
     def without_choices(run: Run) -> Run:
         return dataclasses.replace(
-            run, archives={}, enabled=(), sample=dataclasses.replace(run.sample, sources=())
+            run,
+            archives={},
+            enabled=(),
+            sample=dataclasses.replace(run.sample, sources=()),
+            moving=None,
         )
 
     assert without_choices(load_run(config)) == without_choices(load_run(_minimal(config)))
@@ -274,7 +278,7 @@ def _rename(name: str, new: str) -> Callable[[Config], None]:
 
 SOURCE = ("sample", "sources", 0)
 ZTF = ("catalogue", "ztf")
-KEYS = "allow_partial, archives, catalogue, dask, report, results, sample, services, shards"
+KEYS = "allow_partial, archives, catalogue, dask, moving, report, results, sample, services, shards"
 SOURCE_KEYS = (
     "cone, dec, format, frame, id, kind, label, label_column, max_targets, moc, parallax, path,"
     " pmdec, pmra, ra, ref_epoch, storage_options, unit"
@@ -317,7 +321,7 @@ WRONG: list[tuple[Any, ...]] = [
     (
         _remove("sample"),
         "sample: missing, found only the keys: "
-        "catalogue, results, shards, archives, allow_partial, dask, report",
+        "catalogue, results, shards, archives, moving, allow_partial, dask, report",
     ),
     (
         _remove(*SOURCE, "dec"),
@@ -440,7 +444,7 @@ WRONG: list[tuple[Any, ...]] = [
     (
         _remove("catalogue"),
         "catalogue: missing, found only the keys:"
-        " results, sample, shards, archives, allow_partial, dask, report",
+        " results, sample, shards, archives, moving, allow_partial, dask, report",
     ),
     (
         _rename("ztf", "Gaia-DR3"),

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sampled import MAIN_BELT, START, STOP, passing_earth, track_of
 
 from lightloom.moving.cones import cover
 from lightloom.moving.pairs import find_pairs, search_radius_arcsec
 from lightloom.moving.tracks import Tracks, ra_dec_deg, separation_arcsec, unit_vectors
 from orbits import Orbit, ephemeris
-from sampled import MAIN_BELT, START, STOP, passing_earth, track_of
 
 FAST = passing_earth(0.004, 59015.0)
 
@@ -120,7 +120,9 @@ def test_few_cones_hold_the_whole_track(fast: bool) -> None:
     starts = np.array([cone.start_mjd for cone in cones])
     mine = np.searchsorted(starts, time_mjd, side="right") - 1
     assert (time_mjd <= np.array([cone.stop_mjd for cone in cones])[mine] + 1e-9).all()
-    centre = unit_vectors(*(np.array([getattr(c, n) for c in cones]) for n in ("ra_deg", "dec_deg")))
+    centre = unit_vectors(
+        *(np.array([getattr(c, n) for c in cones]) for n in ("ra_deg", "dec_deg"))
+    )
     piece = track.piece_at(np.zeros(len(time_mjd), np.int64), time_mjd)
     away = separation_arcsec(centre[mine], track.directions(piece, time_mjd))
     room = np.array([cone.radius_arcsec for cone in cones])[mine] - 5.0

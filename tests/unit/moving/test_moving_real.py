@@ -1,7 +1,5 @@
 """Real replies of Horizons and real alerts, made by the archives and not by this project."""
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pytest
