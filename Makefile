@@ -4,20 +4,29 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
+# Two at a time: most tests wait for processes that they start.
+TEST_PROCESSES ?= 2
+PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup
+
 # Each job would compile every import again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test unit lint lock clean
+.PHONY: run test unit chaos lint lock clean
 
 run: $(READY)
 	$(BIN)/snakemake --cores all
 	@$(BIN)/lightloom summary
 
 test: $(READY) lint
-	$(BIN)/python -m pytest tests
+	$(PYTEST) tests
 
 unit: $(READY)
-	$(BIN)/python -m pytest tests/unit
+	$(PYTEST) tests/unit
+
+# Every fault with three seeds.
+chaos: export FAULT_SEEDS = 3
+chaos: $(READY)
+	$(PYTEST) tests/faults
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -124,3 +124,7 @@ MOVING_STATES_EXPECTED = (
     * len(MOVING.windows)
     * len(RUN.moving.sources if RUN.moving else ())
 )
+NEEDED_SERVICES = [
+    *RUN.services,
+    *(one for one in RUN.moving_services if MOVING_REQUESTED and one not in RUN.services),
+]

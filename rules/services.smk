@@ -7,6 +7,6 @@ They are no files that a rule could make: they start with the run and end with i
 onstart:
     checked(
         start_services,
-        [*RUN.services, *(RUN.moving_services if MOVING_REQUESTED else ())],
+        NEEDED_SERVICES,
         RUN.results / "logs" / "services",
     )

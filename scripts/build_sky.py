@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightloom.logs import job_logging
-from lightloom.sky import DEFAULT_SEED, build_sky
+from lightloom.sky.build import DEFAULT_SEED, build_sky
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

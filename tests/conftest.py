@@ -7,12 +7,22 @@ import pytest
 import yaml
 
 from laboratory import Laboratory
-from lightloom.sky import DEFAULT_SEED, build_sky
+from lightloom.sky.build import DEFAULT_SEED, build_sky
 from project import REPOSITORY, SAMPLE, Project
 
 #: Few targets in small shards: a change touches some shards and leaves others alone.
 SAMPLE_ROWS = slice(1, 13)
 MAX_TARGETS = 5
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a module in one process, for they share what its fixtures make.
+
+    Those of workflows share nothing within a module, and are the longest: they are spread.
+    """
+    for item in items:
+        if item.path.parent.name != "workflow" and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture(scope="session")

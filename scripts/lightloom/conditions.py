@@ -28,6 +28,9 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
     # Any of the bits is set.
     "&": lambda column, bits: (column & bits) != 0,
+    "~": lambda column, pattern: np.array(
+        [re.search(pattern, text) is not None for text in column], dtype=bool
+    ),
     "!~": lambda column, pattern: np.array(
         [re.search(pattern, text) is None for text in column], dtype=bool
     ),
@@ -36,6 +39,7 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 #: Types that an operator needs.
 _NEEDS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "&": (pa.types.is_integer, "integers"),
+    "~": (is_text, "text"),
     "!~": (is_text, "text"),
 }
 

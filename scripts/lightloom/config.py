@@ -5,13 +5,14 @@ Imported whenever the Snakefile is read and in every job, so nothing heavy may b
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from lightloom.config_checks import NESTED_OPTIONS, cross_check
+from lightloom.config_checks import CLUSTERS_ELSEWHERE, NESTED_OPTIONS, cross_check
 from lightloom.config_schema import Problem, check
+from lightloom.config_sources import SOURCES, ResolverSpec, SampleSource
 from lightloom.errors import ConfigError
 from lightloom.module_options import check_module_options
 from lightloom.moving.config import MovingConfig
@@ -40,69 +41,6 @@ SETTINGS = (
 
 
 @dataclass(frozen=True)
-class TableSource:
-    """A table of targets, or an inbox of such tables; config/README.md explains the keys.
-
-    Attributes
-    ----------
-    kind : str
-        ``table``, or ``inbox`` for a folder of tables and each table of it.
-    path : str
-        The file, folder or URL, as the configuration writes it; messages and source rows repeat it.
-    ra, dec, id, label_column, pmra, pmdec, parallax : str or None
-        Names of columns.
-    ref_epoch : str, float or None
-        Name of a column, or the epoch of all rows [Julian year].
-    unit : str or None
-        Unit of the coordinates, if the configuration states one.
-    cone : dict or None
-        Centre and radius of the part of the sky to keep [deg].
-    max_targets : int or None
-        Ids to keep at most.
-    """
-
-    kind: str
-    path: str
-    ra: str
-    dec: str
-    id: str | None = None
-    label: str | None = None
-    label_column: str | None = None
-    pmra: str | None = None
-    pmdec: str | None = None
-    parallax: str | None = None
-    ref_epoch: str | float | None = None
-    unit: str | None = None
-    frame: str = "icrs"
-    format: str | None = None
-    storage_options: dict[str, Any] = field(default_factory=dict)
-    cone: dict[str, float] | None = None
-    moc: str | None = None
-    max_targets: int | None = None
-
-
-@dataclass(frozen=True)
-class LiteratureSource:
-    """A published sample, by its name or its bibcode (config/samples/literature.yaml)."""
-
-    kind: str
-    name: str
-    label: str | None = None
-    cone: dict[str, float] | None = None
-    moc: str | None = None
-    max_targets: int | None = None
-
-
-SampleSource = TableSource | LiteratureSource
-
-_SOURCES: dict[str, type[SampleSource]] = {
-    "table": TableSource,
-    "inbox": TableSource,
-    "literature": LiteratureSource,
-}
-
-
-@dataclass(frozen=True)
 class SampleConfig:
     """The section ``sample``."""
 
@@ -120,7 +58,7 @@ class SampleConfig:
     @classmethod
     def from_dict(cls, section: Mapping[str, Any]) -> Self:
         """Make it from a checked section of the configuration."""
-        sources = tuple(_SOURCES[source["kind"]](**source) for source in section["sources"])
+        sources = tuple(SOURCES[source["kind"]](**source) for source in section["sources"])
         return cls(sources, section["merge_radius_arcsec"], section["on_bad_row"])
 
 
@@ -133,11 +71,28 @@ class ShardConfig:
 
 @dataclass(frozen=True)
 class DaskConfig:
-    """The section ``dask``."""
+    """The section ``dask``; config/README.md explains the keys."""
 
-    cluster: str
+    cluster: str = "local"
+    processes_from_requests: int = 64
     address: str | None = None
     scheduler_file: str | None = None
+    gateway: dict[str, Any] | None = None
+    jobqueue: dict[str, Any] | None = None
+    plugin: dict[str, Any] | None = None
+    wait_for_workers_s: float = 300.0
+    ship_package: bool = False
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the workers are other processes than the job and its children."""
+        return self.cluster in CLUSTERS_ELSEWHERE
+
+    @classmethod
+    def from_dict(cls, section: Mapping[str, Any]) -> Self:
+        """Make it from a checked section of the configuration."""
+        described = [name for name in CLUSTERS_ELSEWHERE if name in section]
+        return cls(**{"cluster": described[0] if described else "local", **section})
 
 
 @dataclass(frozen=True)
@@ -153,12 +108,15 @@ class LocalService:
         Where it listens.
     environment : dict
         Environment variables to add.
+    resolvers : tuple of str
+        What resolves the sample and needs the service.
     """
 
     name: str
     command: str
     port: int
     environment: dict[str, str]
+    resolvers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -231,6 +189,29 @@ class ArchiveSpec:
         """Return the entry as a JSON-able dict with sorted keys; ``from_dict`` gives it back."""
         return _canonical(dataclasses.asdict(self))
 
+    def located(self, folder: Path) -> Self:
+        """Return the entry with its paths made absolute, for a worker in another folder.
+
+        Parameters
+        ----------
+        folder : Path
+            The folder that relative paths begin in.
+        """
+
+        def absolute(path: str) -> str:
+            return path if "://" in path else str(folder / Path(path).expanduser())
+
+        def with_absolute(entry: dict[str, Any], name: str) -> dict[str, Any]:
+            return entry | {name: absolute(entry[name])} if entry.get(name) else entry
+
+        return dataclasses.replace(
+            self,
+            endpoint=absolute(self.endpoint),
+            detections=self.detections and with_absolute(self.detections, "endpoint"),
+            options=with_absolute(self.options, "cloud_root"),
+            auth=with_absolute(self.auth, "token_file"),
+        )
+
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> Self:
         """Make it from the dict that ``as_dict`` returned."""
@@ -255,6 +236,10 @@ class Run:
         The search for moving objects, if the configuration has one.
     moving_services : tuple of LocalService
         What it needs besides.
+    resolvers : dict of str to ResolverSpec
+        Services that are asked for targets, by name.
+    resolver_services : tuple of LocalService
+        What these need on this machine.
     """
 
     results: Path
@@ -266,8 +251,15 @@ class Run:
     allow_partial: bool
     dask: DaskConfig
     report: ReportConfig
+    resolvers: dict[str, ResolverSpec]
+    resolver_services: tuple[LocalService, ...]
     moving: MovingConfig | None = None
     moving_services: tuple[LocalService, ...] = ()
+
+    @property
+    def services_folder(self) -> Path:
+        """Folder in which all that asks services leaves word."""
+        return self.results / "parts" / ".services"
 
 
 def load_run(config: Mapping[str, Any]) -> Run:
@@ -299,37 +291,49 @@ def load_run(config: Mapping[str, Any]) -> Run:
         for name in sorted(catalogue)
     }
     enabled = tuple(name for name in sorted(options) if options[name]["enabled"])
-    services = tuple(_needed_services(filled["services"], enabled))
     moving = MovingConfig.from_dict(filled["moving"]) if "moving" in filled else None
+    limits = filled["resolvers"].pop("limits")
+    resolvers = {
+        name: ResolverSpec(name, endpoint, limits)
+        for name, endpoint in sorted(filled["resolvers"].items())
+    }
+    services = [
+        (LocalService(name=name, **_started(service, tuple(resolvers))), service)
+        for name, service in sorted(filled["services"].items())
+        if service["enabled"]
+    ]
     return Run(
         results=Path(filled["results"]),
         sample=SampleConfig.from_dict(filled["sample"]),
         shards=ShardConfig(**filled["shards"]),
         archives=archives,
         enabled=enabled,
-        services=services,
+        services=tuple(
+            local
+            for local, service in services
+            if not set(enabled).isdisjoint(service.get("archives", enabled))
+        ),
         allow_partial=filled["allow_partial"],
-        dask=DaskConfig(**filled["dask"]),
+        dask=DaskConfig.from_dict(filled["dask"]),
         report=ReportConfig(**filled["report"]),
         moving=moving,
         moving_services=tuple(
-            _local_service(name, filled["services"][name])
-            for name in (moving.services if moving else ())
-            if filled["services"][name]["enabled"] and name not in {one.name for one in services}
+            local for local, _ in services if local.name in (moving.services if moving else ())
         ),
+        resolvers=resolvers,
+        resolver_services=tuple(local for local, _ in services if local.resolvers),
     )
 
 
-def _needed_services(
-    services: Mapping[str, Any], enabled: tuple[str, ...]
-) -> Iterator[LocalService]:
-    for name, service in sorted(services.items()):
-        if service["enabled"] and not set(enabled).isdisjoint(service.get("archives", enabled)):
-            yield _local_service(name, service)
-
-
-def _local_service(name: str, service: Mapping[str, Any]) -> LocalService:
-    return LocalService(name, service["command"], service["port"], dict(service["environment"]))
+def _started(service: Mapping[str, Any], resolvers: tuple[str, ...]) -> dict[str, Any]:
+    """Return what starts a service; one that says nothing of its users is for all of them."""
+    users = service.get("resolvers", () if "archives" in service else (*resolvers, "tap"))
+    return {
+        "command": service["command"],
+        "port": service["port"],
+        "environment": dict(service["environment"]),
+        "resolvers": tuple(users),
+    }
 
 
 def _canonical(value: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,9 @@ MAG_SYSTEMS = {
     "none": ("none",),
 }
 
+#: Keys of the section ``dask`` that describe a cluster other than the job's own.
+CLUSTERS_ELSEWHERE = ("address", "scheduler_file", "gateway", "jobqueue", "plugin")
+
 #: Options of an archive that a user may give in part; the rest stays as in the catalogue.
 NESTED_OPTIONS = frozenset({"detections", "limits", "options", "views"})
 
@@ -61,11 +64,11 @@ def cross_check(config: Mapping[str, Any], problems: list[Problem]) -> list[Prob
 def _check(config: Mapping[str, Any], problems: list[Problem]) -> Found:
     if _is_sound(problems, "sample"):
         for number, source in enumerate(config["sample"]["sources"]):
-            for key, text in _check_source(source):
-                yield ("sample", "sources", number, key), text
+            for path, text in _check_source(source):
+                yield ("sample", "sources", number, *path), text
     if _is_sound(problems, "dask"):
-        for key, text in _check_dask(config["dask"]):
-            yield ("dask", key), text
+        for path, text in _check_dask(config["dask"]):
+            yield ("dask", *path), text
     archives, catalogue = config.get("archives"), config.get("catalogue")
     if _is_sound(problems, "archives"):
         yield from _check_options(config["archives"], catalogue)
@@ -107,28 +110,61 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(map(str, names)))
 
 
-def _check_source(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _check_source(source: Mapping[str, Any]) -> Found:
     motions = [key for key in ("pmra", "pmdec") if key in source]
     if len(motions) == 1:
         other = "pmdec" if motions == ["pmra"] else "pmra"
-        yield other, f"missing, expected both pmra and pmdec, found only {motions[0]}"
+        yield (other,), f"missing, expected both pmra and pmdec, found only {motions[0]}"
     if motions and "ref_epoch" not in source:
-        yield "ref_epoch", "missing, expected the epoch of positions with proper motions"
+        yield ("ref_epoch",), "missing, expected the epoch of positions with proper motions"
     if source.get("frame") == "galactic" and source.get("unit") == "hourangle":
-        yield "unit", "found 'hourangle', expected deg for the frame galactic"
-    if "@" in urlsplit(source.get("path", "")).netloc:
-        yield "path", "found a user or password in the address, expected them in the environment"
+        yield ("unit",), "found 'hourangle', expected deg for the frame galactic"
+    for key in ("path", "endpoint"):
+        if "@" in urlsplit(source.get(key, "")).netloc:
+            text = "found a user or password in the address, expected them in the environment"
+            yield (key,), text
     if source["kind"] == "inbox" and "://" in source["path"]:
-        yield "path", f"found {source['path']!r}, expected a folder on this machine"
+        yield ("path",), f"found {source['path']!r}, expected a folder on this machine"
+    if source["kind"] in ("names", "ztf_ids"):
+        yield from _check_list(source)
+    if source["kind"] == "sdss_quasars" and source["z_min"] >= source["z_max"]:
+        yield ("z_max",), f"found {source['z_max']}, expected more than z_min, {source['z_min']}"
+    if source["kind"] == "literature":
+        if "catalogue" in source and source.get("service") != "vizier":
+            yield ("catalogue",), "found, expected service: vizier beside it"
+        yield from _check_conditions({"where": source.get("where", [])})
 
 
-def _check_dask(dask: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    cluster = dask["cluster"]
-    for key in ("address", "scheduler_file"):
-        if cluster == key and key not in dask:
-            yield key, f"missing, expected it because dask.cluster is {key}"
-        if cluster != key and key in dask:
-            yield "cluster", f"found {cluster!r}, expected {key} because dask.{key} is given"
+def _check_list(source: Mapping[str, Any]) -> Found:
+    if ("entries" in source) == ("path" in source):
+        found = "both" if "path" in source else "neither"
+        yield ("entries",), f"found {found} of entries and path, expected one of them"
+    places: dict[str, int] = {}
+    for number, entry in enumerate(source.get("entries", ())):
+        first = places.setdefault(entry, number)
+        if first != number:
+            yield ("entries", number), f"found {entry!r}, also at [{first}], expected it once"
+        if not entry.isprintable() or entry != entry.strip():
+            text = f"found {entry!r}, expected text without surrounding space or line breaks"
+            yield ("entries", number), text
+
+
+def _check_dask(dask: Mapping[str, Any]) -> Found:
+    described = [name for name in CLUSTERS_ELSEWHERE if name in dask]
+    cluster = dask.get("cluster")
+    if cluster in CLUSTERS_ELSEWHERE and cluster not in dask:
+        yield (cluster,), f"missing, expected it because dask.cluster is {cluster}"
+    if cluster is None and len(described) > 1:
+        yield ("cluster",), f"missing, expected it to choose between {', '.join(described)}"
+    for name in ("gateway", "jobqueue"):
+        adapt = dask.get(name, {}).get("adapt")
+        if adapt and adapt["minimum"] > adapt["maximum"]:
+            text = f"found {adapt['minimum']}, expected at most maximum, {adapt['maximum']}"
+            yield (name, "adapt", "minimum"), text
+    auth = dask.get("gateway", {}).get("auth", {})
+    if auth.get("type") == "basic" and not {"secret_env", "secret_file"} & auth.keys():
+        text = "missing, expected it or secret_file because dask.gateway.auth.type is basic"
+        yield ("gateway", "auth", "secret_env"), text
 
 
 def _check_options(archives: Mapping[str, Any], catalogue: Any) -> Found:
@@ -314,8 +350,9 @@ def _check_conditions(groups: Mapping[str, list[list[Any]]]) -> Found:
             if operator == "&" and (not isinstance(value, int) or isinstance(value, bool)):
                 text = f"found {value!r}, expected the bits as a whole number, as the operator is &"
                 yield (group, number, 2), text
-            if operator == "!~" and not _is_pattern(value):
-                text = f"found {value!r}, expected a regular expression, as the operator is !~"
+            if operator in ("~", "!~") and not _is_pattern(value):
+                text = f"found {value!r}, expected a regular expression, as the operator is"
+                text += f" {operator}"
                 yield (group, number, 2), text
 
 

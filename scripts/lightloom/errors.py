@@ -17,6 +17,10 @@ class ResultError(LightloomError):
     """A finished file is missing, damaged or does not belong to this run."""
 
 
+class ClusterError(LightloomError):
+    """A Dask cluster cannot be used, or was lost."""
+
+
 class ArchiveError(LightloomError):
     """A search of an archive failed.
 

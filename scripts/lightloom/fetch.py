@@ -14,40 +14,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from distributed import Client, KilledWorker, as_completed
 from numpy.typing import NDArray
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    before_sleep_log,
-    retry_if_exception,
-    stop_after_attempt,
-    wait_random_exponential,
-)
 
 import lightloom
 from lightloom.archives import get_archive
 from lightloom.archives.base import SOURCES, Answer, Archive, Request, RequestPlan
 from lightloom.carry import Carried, carry, forget_earlier, keep_partial, target_hashes
-from lightloom.cluster import dask_client
+from lightloom.cluster.answers import answers
+from lightloom.cluster.client import dask_client
 from lightloom.config import ArchiveSpec, DaskConfig
-from lightloom.errors import (
-    ArchiveDownError,
-    ArchiveError,
-    TransientArchiveError,
-)
+from lightloom.errors import ArchiveError
 from lightloom.footprint import within_footprint
 from lightloom.outcome import Outcome, is_open
 from lightloom.plan import services_path, unfinished_path
 from lightloom.reads import Reads
 from lightloom.schema import LIGHTCURVE
 from lightloom.services.probe import ensure_probed
+from lightloom.services.retries import retrying
 from lightloom.storage import ParquetSink, sha256_file, write_json
 from lightloom.stream import merge_by_target
 from lightloom.unfinished import Attempt, Unfinished
@@ -58,40 +46,7 @@ SORT_KEYS = ("band", "survey_object_id", "time_mjd")
 #: Rows of a row group of a part: fewer than in the results, as a job writes it in little memory.
 _ROW_GROUP_ROWS = 32_768
 
-#: Factor of the growing random wait between two attempts at a request [s].
-_FIRST_WAIT_S = 0.5
-
 _log = logging.getLogger(__name__)
-
-
-def _retrying(limits: Mapping[str, Any]) -> Retrying:
-    """Return what tries again after passing failures, as the limits of an archive say."""
-    backoff = wait_random_exponential(multiplier=_FIRST_WAIT_S, max=limits["longest_wait_s"])
-
-    def is_passing(error: BaseException) -> bool:
-        is_down = isinstance(error, ArchiveDownError)
-        return isinstance(error, TransientArchiveError) and not is_down
-
-    def wait_s(call: RetryCallState) -> float:
-        error = call.outcome.exception() if call.outcome else None
-        asked_s = error.retry_after_s if isinstance(error, ArchiveError) else None
-        return max(backoff(call), min(asked_s or 0.0, limits["longest_wait_s"]))
-
-    return Retrying(
-        retry=retry_if_exception(is_passing),
-        stop=stop_after_attempt(limits["attempts"]),
-        wait=wait_s,
-        before_sleep=before_sleep_log(_log, logging.WARNING),
-        reraise=True,
-    )
-
-
-def _answer_or_error(archive: Archive, shard: pa.Table, request: Request) -> Answer | ArchiveError:
-    """Run on a worker; a failed search is a result like any other."""
-    try:
-        return _retrying(archive.spec.limits)(archive.answer, shard, request)
-    except ArchiveError as error:
-        return error
 
 
 @dataclass
@@ -114,37 +69,6 @@ class _Search:
             for target, error in sorted(result.incomplete.items()):
                 _log.error("a target keeps a part of its rows: %s", error)
                 self.outcome.cut_short(self.asked[target], error)
-
-
-def _ask(
-    client: Client, archive: Archive, shard: pa.Table, plan: RequestPlan, search: _Search
-) -> None:
-    """Spread the requests over the workers and take the answers as they come."""
-    waiting = iter(plan.requests)
-    open_requests: dict[str, Request] = {}
-    done = as_completed()
-
-    def submit_next() -> None:
-        request = next(waiting, None)
-        if request is not None:
-            future = client.submit(_answer_or_error, archive, shard, request, pure=False)
-            open_requests[str(future.key)] = request
-            done.add(future)
-
-    # Twice as many requests as threads are under way, so that answers do not pile up in memory.
-    for _ in range(2 * max(1, sum(client.nthreads().values()))):
-        submit_next()
-    for n_done, future in enumerate(done, start=1):
-        request = open_requests.pop(str(future.key))
-        try:
-            result = future.result()
-        except KilledWorker as error:
-            result = TransientArchiveError(f"Dask workers died on this request: {error}")
-        future.release()
-        search.take(request, result)
-        if n_done % 50 == 0 or n_done == len(plan.requests):
-            _log.info("%d of %d requests answered", n_done, len(plan.requests))
-        submit_next()
 
 
 def _ambiguous_targets(archive: Archive, rows: pa.Table) -> NDArray[np.int64]:
@@ -239,10 +163,16 @@ def fetch_shard(
     ------
     ArchiveError
         If targets failed and ``allow_partial`` is false; what was found for the others is kept.
+    ClusterError
+        If the Dask cluster cannot be used, or was lost; what was answered before is kept.
     """
     started = time.monotonic()
     shard = pq.read_table(shard_path)
-    archive = get_archive(spec, services_path(part_path))
+    if dask_config.is_elsewhere:
+        # The current folder of this job is not that of the workers.
+        archive = get_archive(spec.located(Path.cwd()), services_path(part_path).resolve())
+    else:
+        archive = get_archive(spec, services_path(part_path))
     unfinished = Unfinished(part_path, key, shard.num_rows)
     outcome = Outcome.pending(shard.num_rows)
     if attempt > 1:
@@ -323,7 +253,7 @@ def _search_archive(
     plan = RequestPlan([], np.array([], np.int64))
     if len(asked):
         try:
-            plan = _retrying(archive.spec.limits)(_probed_plan, archive, targets)
+            plan = retrying(archive.spec.limits)(_probed_plan, archive, targets)
         except ArchiveError as error:
             search.outcome.fail(asked, error)
             return
@@ -332,11 +262,32 @@ def _search_archive(
     search.attempt.begin(asked, plan.requests, outside)
     _log.info("%d targets, %d requests", len(asked), len(plan.requests))
     if plan.requests:
-        config, threads = _workers(archive.spec, dask_config, threads)
-        with dask_client(
-            config, threads=threads, mem_mb=mem_mb, n_requests=len(plan.requests)
-        ) as client:
-            _ask(client, archive, targets, plan, search)
+        _ask(archive, targets, plan, search, dask_config, threads, mem_mb)
+
+
+def _ask(
+    archive: Archive,
+    targets: pa.Table,
+    plan: RequestPlan,
+    search: _Search,
+    dask_config: DaskConfig,
+    threads: int,
+    mem_mb: int,
+) -> None:
+    n_requests = len(plan.requests)
+    config, threads = _workers(archive.spec, dask_config, threads)
+    with dask_client(config, threads=threads, mem_mb=mem_mb, n_requests=n_requests) as client:
+        found = answers(
+            client,
+            archive,
+            targets,
+            plan.requests,
+            wait_for_workers_s=config.wait_for_workers_s,
+        )
+        for n_done, (request, result) in enumerate(found, start=1):
+            search.take(request, result)
+            if n_done % 50 == 0 or n_done == n_requests:
+                _log.info("%d of %d requests answered", n_done, n_requests)
 
 
 def _probed_plan(archive: Archive, targets: pa.Table) -> RequestPlan:
@@ -351,7 +302,7 @@ def _workers(spec: ArchiveSpec, config: DaskConfig, threads: int) -> tuple[DaskC
     The answers of a service are waited for rather than computed, so that threads beyond the cores
     of the job are of use, and further processes are not.
     """
-    if spec.layout != "service" or config.cluster != "auto":
+    if spec.layout != "service" or config.cluster != "local":
         return config, threads
     threads = max(threads, spec.limits["concurrent_requests"])
     return dataclasses.replace(config, cluster="threads"), threads

@@ -7,11 +7,13 @@ the run has ended.
 
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -39,26 +41,58 @@ def start_services(services: Iterable[LocalService], logs: Path) -> None:
         If a service ends at once, does not listen in time, or finds its port taken.
     """
     for service in services:
-        if _is_listening(service.port):
-            raise ConfigError(
-                f"services.{service.name}: found port {service.port} taken, expected it free;"
-                " another run may be using it: wait for it, or choose another port here and in"
-                " the endpoints of its archives"
-            )
-        logs.mkdir(parents=True, exist_ok=True)
-        log = logs / f"{service.name}.log"
-        with log.open("wb") as output:
-            supervisor = subprocess.Popen(
-                [sys.executable, "-m", "lightloom.local_services", str(os.getpid())]
-                + [sys.executable if word == "python" else word for word in _words(service)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=os.environ | _environment(service),
-                # Ctrl-C reaches the run, which may have jobs that still need the service.
-                start_new_session=True,
-            )
-        _wait_until_listening(service, supervisor, log)
+        _start(service, logs)
+
+
+@contextmanager
+def running_services(services: Iterable[LocalService], logs: Path) -> Iterator[None]:
+    """Run services for as long as the block does.
+
+    Parameters
+    ----------
+    services : iterable of LocalService
+    logs : Path
+        Folder for what they print, a file for each.
+
+    Raises
+    ------
+    ConfigError
+        As `start_services`.
+    """
+    supervisors = []
+    try:
+        for service in services:
+            supervisors.append(_start(service, logs))
+        yield
+    finally:
+        for supervisor in supervisors:
+            supervisor.terminate()
+        for supervisor in supervisors:
+            supervisor.wait()
+
+
+def _start(service: LocalService, logs: Path) -> subprocess.Popen[bytes]:
+    if _is_listening(service.port):
+        raise ConfigError(
+            f"services.{service.name}: found port {service.port} taken, expected it free;"
+            " another run may be using it: wait for it, or choose another port here and in"
+            " the endpoints of its archives"
+        )
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / f"{service.name}.log"
+    with log.open("wb") as output:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "lightloom.local_services", str(os.getpid())]
+            + [sys.executable if word == "python" else word for word in _words(service)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | _environment(service),
+            # Ctrl-C reaches the run, which may have jobs that still need the service.
+            start_new_session=True,
+        )
+    _wait_until_listening(service, supervisor, log)
+    return supervisor
 
 
 def _words(service: LocalService) -> list[str]:
@@ -103,9 +137,11 @@ def _is_alive(pid: int) -> bool:
 
 
 def _supervise(run: int, command: list[str]) -> int:
-    """Run a command until it ends or the run does, and leave nothing of it behind."""
+    """Run a command until it ends, the run does or SIGTERM comes, and leave nothing behind."""
+    signals: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
     child = psutil.Popen(command)
-    while child.poll() is None and _is_alive(run):
+    while child.poll() is None and _is_alive(run) and not signals:
         time.sleep(_LOOK_EVERY_S)
     if child.poll() is not None:
         return int(child.returncode)

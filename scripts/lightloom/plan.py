@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightloom.errors import ConfigError
+from lightloom.sample.frozen import FrozenAnswers
 from lightloom.sample.sources import find_tables
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ def sync_plan(run: "Run", *, dry_run: bool = False) -> Plan:
         If the sample is wrong; all earlier files stay.
     """
     path = plan_path(run.results)
-    tables = find_tables(run.sample, run.results / "sample" / ".copies")
+    copies = run.results / "sample" / ".copies"
+    tables = find_tables(run.sample, copies, FrozenAnswers.of(run))
     if path.exists():
         document = json.loads(path.read_text())
         plan = load_plan(run.results)

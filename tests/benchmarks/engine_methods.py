@@ -26,7 +26,7 @@ def workflow(question: Question) -> Found:
         status_path=status,
         spec=question.spec,
         key={},
-        dask_config=DaskConfig(cluster="auto"),
+        dask_config=DaskConfig(),
         threads=_THREADS,
         mem_mb=_MEM_MB,
         allow_partial=False,

@@ -8,8 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from s3fs import S3FileSystem
 
-from lightloom.config import SampleConfig, TableSource
+from lightloom.config import SampleConfig
+from lightloom.config_sources import TableSource
 from lightloom.errors import SampleError
+from lightloom.sample.frozen import FrozenAnswers
 from lightloom.sample.read import read_sample
 from lightloom.sample.sources import find_tables
 
@@ -28,7 +30,8 @@ def test_a_table_in_a_bucket(
     source = TableSource("table", "s3://bucket/t.parquet", "ra", "dec", storage_options=options)
 
     def states(source: TableSource) -> dict:
-        found = find_tables(SampleConfig((source,), 1.0, "stop"), tmp_path / "copies")
+        answers = FrozenAnswers(tmp_path / "frozen", {}, (), tmp_path, tmp_path)
+        found = find_tables(SampleConfig((source,), 1.0, "stop"), tmp_path / "copies", answers)
         rows = read_sample(found.sources, files=found.files).targets.num_rows
         return {"rows": rows, **found.states}
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from astropy.time import Time
 from numpy.typing import NDArray
 
 from laboratory.smallbodies import AmbiguousError, SmallBodies
@@ -18,6 +17,8 @@ from lightloom.sky.moving.observers import JD_OF_MJD, SITES, Site, View, view
 
 #: Most lines of a table.
 MOST_LINES = 90_024
+#: The zero of MJD.
+MJD_ZERO = np.datetime64("1858-11-17T00:00", "us")
 STARS = "*" * 79
 MONTHS = [datetime.date(2000, month, 1).strftime("%b") for month in range(1, 13)]
 STEP = re.compile(r"(\d+)\s*(d|days?|h|hours?|hr|m|min|minutes?)?$", re.IGNORECASE)
@@ -175,7 +176,8 @@ def _date(text: str) -> float:
     try:
         if re.fullmatch(r"[\d.]+", cleaned):
             return float(cleaned) - JD_OF_MJD
-        return float(Time(cleaned.replace("T", " "), scale="utc").mjd)
+        moment = np.datetime64(cleaned.replace(" ", "T"), "us")
+        return float((moment - MJD_ZERO) / np.timedelta64(1, "D"))
     except ValueError as error:
         raise Rejection(
             f'Cannot interpret date. Type "?!" or try YYYY-MMM-DD {{HH:MN}} format: {text}\n'
@@ -266,7 +268,7 @@ def _dates(utc_mjd: NDArray[np.float64], has_seconds: bool) -> list[str]:
 
 def _moments(utc_mjd: NDArray[np.float64], unit: str) -> list[str]:
     # Rounded to milliseconds first: 23:59:59.9999 is the next day.
-    moments = np.datetime64("1858-11-17T00:00", "ms") + np.round(utc_mjd * 86_400_000).astype(
+    moments = MJD_ZERO.astype("datetime64[ms]") + np.round(utc_mjd * 86_400_000).astype(
         "timedelta64[ms]"
     )
     if unit == "m":

@@ -13,7 +13,7 @@ if __name__ == "__main__":
         **{name: Path(path) for name, path in arguments["paths"].items()},
         spec=ArchiveSpec.from_dict(arguments["spec"]),
         key=arguments["key"],
-        dask_config=DaskConfig("auto"),
+        dask_config=DaskConfig(),
         threads=1,
         mem_mb=1000,
         allow_partial=False,

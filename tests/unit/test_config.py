@@ -14,9 +14,10 @@ import yaml
 from snakemake.utils import update_config
 
 from lightloom.conditions import OPERATORS
-from lightloom.config import SETTINGS, ArchiveSpec, Run, SampleConfig, TableSource, load_run
+from lightloom.config import SETTINGS, ArchiveSpec, Run, SampleConfig, load_run
 from lightloom.config_docs import MANUAL, update_manual
 from lightloom.config_schema import SCHEMAS, find_problems, load_schema
+from lightloom.config_sources import SOURCES
 from lightloom.errors import ConfigError
 from lightloom.schema import LIGHTCURVE
 
@@ -89,14 +90,15 @@ def test_defaults_are_those_of_the_schema(config: Config) -> None:
     assert (run.results, run.allow_partial) == (Path("results"), False)
     assert (run.sample.merge_radius_arcsec, run.sample.on_bad_row) == (1.0, "stop")
     assert run.shards.max_targets == 500
-    assert (run.dask.cluster, run.dask.address) == ("auto", None)
+    assert (run.dask.cluster, run.dask.address) == ("local", None)
     assert run.report.lightcurves == 6
     assert run.enabled == ("ztf",)
 
 
-def test_source_has_the_defaults_of_the_schema() -> None:
-    keys = load_schema("config.schema.yaml")["$defs"]["table"]["properties"]
-    fields = dataclasses.fields(TableSource)
+@pytest.mark.parametrize("kind", sorted(SOURCES.keys() - {"inbox"}))
+def test_source_has_the_defaults_of_the_schema(kind: str) -> None:
+    keys = load_schema("config.schema.yaml")["$defs"][kind]["properties"]
+    fields = dataclasses.fields(SOURCES[kind])
     assert {field.name for field in fields} == set(keys)
     for field in fields:
         if field.default is not dataclasses.MISSING:
@@ -278,7 +280,10 @@ def _rename(name: str, new: str) -> Callable[[Config], None]:
 
 SOURCE = ("sample", "sources", 0)
 ZTF = ("catalogue", "ztf")
-KEYS = "allow_partial, archives, catalogue, dask, moving, report, results, sample, services, shards"
+KEYS = (
+    "allow_partial, archives, catalogue, dask, moving, report, resolvers, results, sample,"
+    " services, shards"
+)
 SOURCE_KEYS = (
     "cone, dec, format, frame, id, kind, label, label_column, max_targets, moc, parallax, path,"
     " pmdec, pmra, ra, ref_epoch, storage_options, unit"
@@ -337,7 +342,62 @@ WRONG: list[tuple[Any, ...]] = [
     ),
     (
         _edit(*SOURCE, "kind", value="fits"),
-        "sample.sources[0].kind: found 'fits', expected one of table, literature, inbox",
+        "sample.sources[0].kind: found 'fits', expected one of table, literature, sdss_quasars,"
+        " tap, names, ztf_ids, inbox",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "sdss_quasars", "number": 0, "z_min": 2, "z_max": 1}),
+        "sample.sources[0].number: found 0, expected a whole number at least 1 and at most"
+        " 10000000",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "sdss_quasars", "number": 5, "z_min": 2, "z_max": 1}),
+        "sample.sources[0].z_max: found 1, expected more than z_min, 2",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "names"}),
+        "sample.sources[0].entries: found neither of entries and path, expected one of them",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "ztf_ids", "path": "x", "entries": ["ZTF18aaaaaaa"]}),
+        "sample.sources[0].entries: found both of entries and path, expected one of them",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "names", "entries": ["M 31", "M 33\nM 32", " M 5"]}),
+        "sample.sources[0].entries[1]: found 'M 33\\nM 32', expected text without surrounding space"
+        " or line breaks",
+        "sample.sources[0].entries[2]: found ' M 5', expected text without surrounding space"
+        " or line breaks",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "names", "entries": ["M 31", "M 31"]}),
+        "sample.sources[0].entries[1]: found 'M 31', also at [0], expected it once",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "literature", "name": "x", "catalogue": "J/ApJ/1/1"}),
+        "sample.sources[0].catalogue: found, expected service: vizier beside it",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "literature", "name": "x", "where": [["a", "~", "("]]}),
+        "sample.sources[0].where[0][2]: found '(', expected a regular expression, as the operator"
+        " is ~",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "tap", "endpoint": "https://me:you@x/tap", "adql": "q"}),
+        "sample.sources[0].endpoint: found a user or password in the address, expected them in the"
+        " environment",
+    ),
+    (
+        _edit(*SOURCE, value={"kind": "tap", "endpoint": "x/tap", "adql": "q", "pmra": "a"}),
+        "sample.sources[0].endpoint: found 'x/tap', expected text such as"
+        " 'https://simbad.cds.unistra.fr/simbad/sim-tap'",
+    ),
+    (
+        _edit("resolvers", value={"nde": "https://x", "ned": 3}),
+        "resolvers.nde: unknown key, did you mean 'ned'? (expected: alerce, limits, ned, sdss,"
+        " sesame, simbad, vizier)",
+        "resolvers.ned: found 3, expected text such as"
+        " 'https://simbad.cds.unistra.fr/simbad/sim-tap' (write it in quotes)",
     ),
     (
         _edit(*SOURCE, "frame", value="b1950"),
@@ -429,8 +489,44 @@ WRONG: list[tuple[Any, ...]] = [
         "dask.address: missing, expected it because dask.cluster is address",
     ),
     (
-        _edit("dask", value={"scheduler_file": "scheduler.json"}),
-        "dask.cluster: found 'auto', expected scheduler_file because dask.scheduler_file is given",
+        _edit("dask", value={"scheduler_file": "s.json", "gateway": {}}),
+        "dask.cluster: missing, expected it to choose between scheduler_file, gateway",
+    ),
+    (
+        _edit("dask", value={"cluster": "auto"}),
+        "dask.cluster: found 'auto', expected one of local, threads, address, scheduler_file,"
+        " gateway, jobqueue, plugin",
+    ),
+    (
+        _edit("dask", value={"gateway": {"adress": "http://hub"}}),
+        "dask.gateway.adress: unknown key, did you mean 'address'? (expected: adapt, address,"
+        " auth, name, options, proxy_address, scale)",
+    ),
+    (
+        _edit("dask", value={"gateway": {"address": "http://me:secret@hub"}}),
+        "dask.gateway.address: found 'http://me:secret@hub', expected text such as"
+        " 'https://hub.example.org/services/dask-gateway'",
+    ),
+    (
+        _edit("dask", value={"gateway": {"auth": {"type": "basic"}}}),
+        "dask.gateway.auth.secret_env: missing, expected it or secret_file because"
+        " dask.gateway.auth.type is basic",
+    ),
+    (
+        _edit("dask", value={"jobqueue": {"system": "slurm", "adapt": {"maximum": 0}}}),
+        "dask.jobqueue.adapt.maximum: found 0, expected a whole number at least 1",
+    ),
+    (
+        _edit("dask", value={"jobqueue": {"system": "pbs", "adapt": {"minimum": 3, "maximum": 2}}}),
+        "dask.jobqueue.adapt.minimum: found 3, expected at most maximum, 2",
+    ),
+    (
+        _edit("dask", value={"jobqueue": {"system": "sge"}}),
+        "dask.jobqueue.system: found 'sge', expected one of slurm, pbs, lsf, htcondor",
+    ),
+    (
+        _edit("dask", value={"plugin": {"function": "coiled.Cluster"}}),
+        "dask.plugin.function: found 'coiled.Cluster', expected text such as 'coiled:Cluster'",
     ),
     (
         _edit("dask", value={"cluster": "address", "address": "192.0.2.10"}),
@@ -488,7 +584,8 @@ WRONG: list[tuple[Any, ...]] = [
     ),
     (
         _edit(*ZTF, "quality", "bad", value=[["catflags", "=", 1]]),
-        "catalogue.ztf.quality.bad[0][1]: found '=', expected one of ==, !=, <, <=, >, >=, &, !~",
+        "catalogue.ztf.quality.bad[0][1]: found '=', expected one of ==, !=, <, <=, >, >=, &, ~,"
+        " !~",
     ),
     (
         _edit(*ZTF, "quality", "bad", value=[["catflags", "&"]]),
@@ -659,6 +756,31 @@ def test_all_problems_are_listed_at_once(config: Config) -> None:
         "dask.address",
         "sample.sources[1].dec",
     ]
+
+
+@pytest.mark.parametrize(
+    ("section", "cluster"),
+    [
+        ({}, "local"),
+        ({"gateway": {}}, "gateway"),
+        ({"scheduler_file": "scheduler.json"}, "scheduler_file"),
+        # What one file describes, another one may leave aside.
+        ({"cluster": "threads", "address": "tcp://192.0.2.10:8786"}, "threads"),
+        ({"cluster": "gateway", "gateway": {}, "jobqueue": {"system": "lsf"}}, "gateway"),
+    ],
+)
+def test_the_cluster_is_the_one_described(config: Config, section: Config, cluster: str) -> None:
+    config["dask"] = section
+    assert load_run(config).dask.cluster == cluster
+
+
+def test_paths_for_workers_in_another_folder(config: Config) -> None:
+    config["catalogue"]["ztf"] |= {"endpoint": "sky/ztf", "auth": {"token_file": "t"}}
+    config["catalogue"]["unwise"] |= {"endpoint": "s3://bucket/unwise", "auth": {}}
+    archives = load_run(config).archives
+    located = archives["ztf"].located(Path("/run"))
+    assert (located.endpoint, located.auth["token_file"]) == ("/run/sky/ztf", "/run/t")
+    assert archives["unwise"].located(Path("/run")) == archives["unwise"]
 
 
 def test_schema_knows_the_columns_of_light_curves() -> None:

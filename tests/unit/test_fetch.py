@@ -84,7 +84,7 @@ class Job:
             **self.paths,
             spec=self.spec,
             key=key,
-            dask_config=DaskConfig("auto"),
+            dask_config=DaskConfig(),
             threads=1,
             mem_mb=1000,
             allow_partial=allow_partial,

@@ -1,18 +1,22 @@
-"""Samples that arrive while nobody looks: an inbox, and the watch that starts runs."""
+"""Samples that arrive while nobody looks, and samples that services are asked for."""
 
+import json
 import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from project import Project
+from lightloom.sky.services.registries import ztf_id
+from project import REPOSITORY, SAMPLE, Project
 
 COLUMNS = {"ra": "ra", "dec": "dec", "id": "name"}
 #: What the wrong ones of the arriving tables hold.
@@ -120,3 +124,115 @@ def wait_until_idle(log: Path) -> None:
             return
         time.sleep(0.5)
     raise AssertionError(log.read_text())
+
+
+def asking(project: Project, sky: Path, *, is_up: bool, faults: Sequence[dict] = ()) -> None:
+    """Let a project have sources of every kind that is asked for, of a service that is up or not.
+
+    The laboratory is a service of the run: whatever needs it starts it.
+    """
+    port = project.configuration.get("services", {}).get("sky", {}).get("port") or free_port()
+    place = f"http://127.0.0.1:{port}"
+    _, *rows = (REPOSITORY / SAMPLE).read_text().splitlines()
+    names = [row.split(",")[0] for row in rows]
+    tap = f"{place}/simbad/tap"
+    asked = [
+        {"kind": "literature", "name": "hon2022"},
+        {"kind": "literature", "name": "2018ApJ...862..109Y", "service": "simbad",
+         "where": [["main_id", "==", names[20]]], "label": "by SIMBAD"},
+        {"kind": "literature", "name": "macleod2019", "max_targets": 2},
+        {"kind": "names", "entries": [names[14], names[15].lower(), "nobody's"], "label": "named"},
+        {"kind": "ztf_ids", "entries": [ztf_id(16), ztf_id(17)]},
+        {"kind": "sdss_quasars", "number": 3, "z_min": 1.0, "z_max": 2.0},
+        {"kind": "tap", "endpoint": tap, "id": "main_id",
+         "adql": f"SELECT main_id, ra, dec FROM basic WHERE main_id = '{names[18]}'"},
+    ]  # fmt: skip
+    (project.root / "faults.json").write_text(json.dumps(list(faults)))
+    command = f"python -m laboratory --sky {shlex.quote(str(sky))} --port {port}"
+    resolvers = {name: f"{place}/{name}" for name in ("alerce", "ned", "sdss", "sesame", "vizier")}
+    default = project.default_configuration()["sample"]["sources"]
+    project.configure(
+        project.configuration
+        | {
+            "sample": {"sources": [*default, *asked], "on_bad_row": "skip"},
+            # One shard: how a sample grows is shown elsewhere.
+            "shards": {"max_targets": 100},
+            "resolvers": {**resolvers, "simbad": tap, "limits": {"attempts": 1, "timeout_s": 20}},
+            "services": {
+                "sky": {
+                    "command": f"{command} --faults faults.json",
+                    "port": port,
+                    "enabled": is_up,
+                    "resolvers": ["alerce", "ned", "sdss", "sesame", "simbad", "tap", "vizier"],
+                }
+            },
+        }
+    )
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def rows_of(project: Project) -> list[dict]:
+    return pq.read_table(project.path("sample", "sample.parquet")).to_pylist()
+
+
+@pytest.mark.timeout(1000)
+def test_sources_of_every_kind_in_one_run(project: Project, sky: Path) -> None:
+    before = targets(project)
+    # Nobody answers: the run says who, and leaves what was there.
+    asking(project, sky, is_up=False)
+    refused = project.snakemake()
+    assert refused.returncode != 0
+    for source in ("literature:hon2022", "names", "ztf_ids", "sdss_quasars", "tap"):
+        assert f"{source}: expected an answer of " in refused.output
+    assert "start again when it answers" in refused.output
+    assert targets(project) == before
+
+    # A dry run asks as well, and what it was told is what the run works with.
+    asking(project, sky, is_up=True)
+    planned = project.snakemake("--dry-run")
+    assert planned.returncode == 0, planned.output
+    frozen = sorted(project.path("sample", "frozen").glob("*.csv"))
+    assert len(frozen) == 7
+    asking(project, sky, is_up=False)
+    run = project.snakemake()
+    assert run.returncode == 0, run.output
+
+    _, *lines = (REPOSITORY / SAMPLE).read_text().splitlines()
+    names = [line.split(",")[0] for line in lines]
+    sample = {row["objectid"]: row for row in rows_of(project)}
+    assert set(before) < set(sample)
+    assert {names[14], names[15].lower(), names[18], names[20], ztf_id(16)} <= set(sample)
+    assert sample[names[20]]["labels"] == ["by SIMBAD"]
+    # One target of the table is in another paper as well.
+    assert sample[names[1]]["labels"] == ["Hon et al. 2022", "Yang 2018"]
+    quasars = [one for one in sample if one.isdigit()]
+    assert len(quasars) == 3
+    rejected = project.path("sample", "rejected.csv").read_text()
+    assert "nobody's" in rejected
+    ledger = pq.read_table(project.path("ledger.parquet")).to_pylist()
+    asked = {row["objectid"] for row in ledger if row["state"] not in ("not_requested", "failed")}
+    assert asked == set(sample)
+    assert project.snakemake().nothing_to_do
+
+    # A refresh brings what has changed meanwhile, and nothing else.
+    gone = {"service": "alerce", "action": "missing_target", "target": [ztf_id(16)]}
+    asking(project, sky, is_up=True, faults=[gone])
+    refresh = subprocess.run(
+        [sys.executable, "-m", "lightloom.cli", "freeze", "--refresh", "--configfile", "test.yaml"],
+        cwd=project.root,
+        env=os.environ | {"PYTHONPATH": str(project.root / "scripts")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refresh.returncode == 0, refresh.stderr
+    assert "ztf_ids: 1 targets, 1 unknown, asked on" in refresh.stdout
+    asking(project, sky, is_up=False)
+    after = project.snakemake("--dry-run")
+    assert after.returncode == 0, after.output
+    assert set(sample) - set(targets(project)) == {ztf_id(16)}
+    assert after.fetches == {"ztf": 1, "unwise": 1}

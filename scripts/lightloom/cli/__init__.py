@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import lightloom
-from lightloom.cli import docs, summary, watch
+from lightloom.cli import cluster, docs, freeze, summary, watch
 from lightloom.errors import LightloomError
 
 app = typer.Typer(
@@ -19,8 +19,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command(name="freeze")(freeze.freeze)
 app.command(name="summary")(summary.summary)
 app.command(name="watch")(watch.watch)
+app.add_typer(cluster.app, name="cluster")
 app.command(name="config-docs", hidden=True)(docs.config_docs)
 
 

@@ -1,6 +1,5 @@
 """What the jobs have to know of a service that is no archive of the catalogue."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,13 +13,16 @@ class ServiceSpec:
     name : str
         For messages, and for the folder in which its jobs leave each other word.
     endpoint : str
-    limits : mapping
+    limits : dict
         As in the catalogue of archives.
-    auth : mapping
+    auth : dict
         Where its token is found.
+    options : dict
+        None.
     """
 
     name: str
     endpoint: str
-    limits: Mapping[str, Any]
-    auth: Mapping[str, str] = field(default_factory=dict)
+    limits: dict[str, Any]
+    auth: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)

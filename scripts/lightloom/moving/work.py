@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from distributed import KilledWorker, as_completed
 
-from lightloom.cluster import dask_client
+from lightloom.cluster.client import dask_client
 from lightloom.config import DaskConfig
 from lightloom.errors import ArchiveError, TransientArchiveError
 from lightloom.storage import write_table

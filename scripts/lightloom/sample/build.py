@@ -13,6 +13,7 @@ from lightloom.carry import keep_earlier
 from lightloom.config import Run
 from lightloom.plan import Plan, Shard, fingerprint, load_plan, plan_path, shard_path
 from lightloom.sample.read import read_sample
+from lightloom.sample.rejects import BadCell
 from lightloom.sample.sources import FoundTables, set_aside
 from lightloom.schema import EXTRA_COLUMNS, SAMPLE, SHARD, SOURCE_ROWS
 from lightloom.sharding import content_hash, split
@@ -44,7 +45,11 @@ def build_sample(run: Run, tables: FoundTables, *, dry_run: bool) -> Plan:
     """
     settings = run.sample
     sample = read_sample(
-        tables.sources, settings.on_bad_row, settings.merge_radius_arcsec, tables.files
+        tables.sources,
+        settings.on_bad_row,
+        settings.merge_radius_arcsec,
+        tables.files,
+        [BadCell(*cell) for cell in tables.unresolved],
     )
     for hint in sample.hints:
         _log.warning("%s", hint)

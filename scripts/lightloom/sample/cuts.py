@@ -10,7 +10,7 @@ from astropy.coordinates import angular_separation
 from mocpy import MOC
 from numpy.typing import NDArray
 
-from lightloom.config import TableSource
+from lightloom.config_sources import TableSource
 from lightloom.errors import SampleError
 from lightloom.sample.coordinates import FloatArray
 

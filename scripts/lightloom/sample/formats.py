@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightloom.config import TableSource
+from lightloom.config_sources import TableSource
 from lightloom.errors import SampleError
 from lightloom.sample.cells import Cells, read_text_cells
 

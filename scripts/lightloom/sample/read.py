@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-from lightloom.config import TableSource
+from lightloom.config_sources import TableSource
 from lightloom.errors import SampleError
 from lightloom.sample.clean import Merged, merge_rows
 from lightloom.sample.rejects import BadCell, rejected_table, sample_error
@@ -50,6 +50,7 @@ def read_sample(
     on_bad_row: str = "stop",
     merge_radius_arcsec: float = 1.0,
     files: Mapping[str, Path] = MappingProxyType({}),
+    unresolved: Sequence[BadCell] = (),
 ) -> Sample:
     """Read the sources and merge them into one list of distinct targets.
 
@@ -67,6 +68,8 @@ def read_sample(
         coordinates are [arcsec].
     files : mapping of str to pathlib.Path
         Where a table is, by its path, if not there.
+    unresolved : sequence of BadCell
+        Entries of lists that never became rows.
 
     Returns
     -------
@@ -105,7 +108,8 @@ def read_sample(
         del tables[late]
         in_inbox.remove(late)
         merged = _merge(tables, merge_radius_arcsec)
-    bad = [cell for table in tables.values() for cell in table.bad] + merged.bad
+    bad = [cell for table in tables.values() for cell in table.bad]
+    bad += [*merged.bad, *unresolved]
     hints = [hint for table in tables.values() for hint in table.hints]
     place = {source.path: number for number, source in enumerate(sources)}
     bad.sort(key=lambda cell: (place[cell.source], cell.row))

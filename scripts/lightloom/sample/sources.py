@@ -10,8 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightloom.config import LiteratureSource, SampleConfig, SampleSource, TableSource
+from lightloom.config import SampleConfig
+from lightloom.config_sources import (
+    AskedSource,
+    LiteratureSource,
+    ResolverSpec,
+    SampleSource,
+    TableSource,
+)
 from lightloom.errors import SampleError
+from lightloom.sample.frozen import FrozenAnswers
+from lightloom.sample.queries import Query, query_of
+
+#: A table, its file and what tells of its content; or what has to be asked first.
+_Place = tuple[TableSource, Path, Any] | Query
 
 #: Folder of an inbox into which wrong tables are moved.
 FAILED = "failed"
@@ -32,21 +44,28 @@ class FoundTables:
         Where a table is on this machine, by its path, if not there.
     states : dict of str to object
         What changes, by the path of a table, when its content does; JSON-able.
+    unresolved : tuple of tuple
+        A `lightloom.sample.rejects.BadCell` as a tuple for each name or id that no service knows.
     """
 
     sources: tuple[TableSource, ...]
     files: dict[str, Path]
     states: dict[str, Any]
+    unresolved: tuple[tuple[str, int, str, str, str], ...] = ()
 
 
-def find_tables(sample: SampleConfig, copies: Path) -> FoundTables:
+def find_tables(sample: SampleConfig, copies: Path, answers: FrozenAnswers) -> FoundTables:
     """Find the tables of a sample; copies of remote tables are brought up to date.
+
+    Services are asked for what has no frozen answer yet, and for nothing else.
 
     Parameters
     ----------
     sample : SampleConfig
     copies : pathlib.Path
         Folder for the copies.
+    answers : FrozenAnswers
+        The answers of services.
 
     Returns
     -------
@@ -55,26 +74,59 @@ def find_tables(sample: SampleConfig, copies: Path) -> FoundTables:
     Raises
     ------
     SampleError
-        If an inbox is missing, a published sample is not known or not frozen, or a remote table
-        cannot be had and there is no copy of it. The message lists all of them.
+        If an inbox is missing, a published sample is not known, a service does not answer and
+        there is no frozen table, or a remote table cannot be had and there is no copy of it. The
+        message lists all of them.
     """
     tables: list[TableSource] = []
     files: dict[str, Path] = {}
     states: dict[str, Any] = {}
+    unresolved: list[tuple[str, int, str, str, str]] = []
     problems: list[str] = []
+    places: list[_Place] = []
     for source in sample.sources:
         try:
-            for table, file, state in _tables(source, copies):
-                tables.append(table)
-                files[table.path] = file
-                states[table.path] = state
+            places += _places(source, copies, answers)
         except SampleError as error:
             problems.append(str(error))
+    failures = answers.ensure(place for place in places if isinstance(place, Query))
+    problems += failures.values()
+    for place in places:
+        if isinstance(place, Query):
+            if place.digest in failures:
+                continue
+            frozen = answers.table(place)
+            unresolved += frozen.unresolved
+            place = (frozen.source, frozen.file, frozen.sha256)
+        table, file, state = place
+        tables.append(table)
+        files[table.path] = file
+        states[table.path] = state
+    for source in sample.sources:
         if source.moc is not None:
             states[source.moc] = _state(Path(source.moc))
     if problems:
         raise SampleError("\n".join(problems))
-    return FoundTables(tuple(tables), files, states)
+    return FoundTables(tuple(tables), files, states, tuple(unresolved))
+
+
+def queries(sample: SampleConfig, resolvers: Mapping[str, ResolverSpec]) -> list[Query]:
+    """Return what has to be asked for, in the order of the sources.
+
+    Parameters
+    ----------
+    sample : SampleConfig
+    resolvers : mapping of str to ResolverSpec
+        The services, by name.
+
+    Raises
+    ------
+    SampleError
+        If a published sample is not known, or a list cannot be read.
+    """
+    asked = [source for source in sample.sources if not isinstance(source, TableSource)]
+    places = [_asked_place(source, resolvers) for source in asked]
+    return [place for place in places if isinstance(place, Query)]
 
 
 def arrivals(folder: Path) -> dict[Path, tuple[int, int]]:
@@ -126,13 +178,22 @@ def set_aside(messages: Mapping[str, str]) -> None:
         path.rename(place)
 
 
-def _tables(source: SampleSource, copies: Path) -> list[tuple[TableSource, Path, Any]]:
-    if isinstance(source, LiteratureSource):
-        # Only published samples need the reader of YAML and their list.
-        from lightloom.sample.literature import frozen_table
+def _asked_place(source: AskedSource, resolvers: Mapping[str, ResolverSpec]) -> _Place:
+    if not isinstance(source, LiteratureSource):
+        return query_of(source, resolvers)
+    # Only published samples need the reader of YAML and their list.
+    from lightloom.sample.literature import published
 
-        table, file = frozen_table(source)
-        return [(table, file, _state(file))]
+    sample = published(source)
+    table = sample.frozen_table()
+    if table is None or sample.file is None:
+        return sample.query(resolvers)
+    return table, sample.file, _state(sample.file)
+
+
+def _places(source: SampleSource, copies: Path, answers: FrozenAnswers) -> list[_Place]:
+    if not isinstance(source, TableSource):
+        return [_asked_place(source, answers.resolvers)]
     if source.kind == "inbox":
         return [
             (dataclasses.replace(source, path=str(path)), path, list(state))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from lightloom.config import TableSource
+from lightloom.config_sources import TableSource
 from lightloom.errors import SampleError
 from lightloom.sample.cells import Cells
 from lightloom.sample.coordinates import (

@@ -65,7 +65,10 @@ def read_token(name: str, auth: Mapping[str, str], section: str = "archives") ->
     variable, file = auth.get("token_env"), auth.get("token_file")
     secret = os.environ.get(variable, "").strip() if variable else ""
     if not secret and file:
-        secret = _read_file(f"{section}.{name}", Path(file).expanduser())
+        try:
+            secret = read_secret_file(f"{section}.{name}.auth.token_file", Path(file).expanduser())
+        except ConfigError as error:
+            raise AuthenticationError(str(error)) from error.__cause__
     if secret and secret.isascii() and secret.isprintable() and " " not in secret:
         return Token(secret)
     places = [f"environment variable {variable}"] if variable else []
@@ -100,19 +103,35 @@ def check_tokens(archives: Iterable[ArchiveSpec]) -> None:
         raise ConfigError("\n  ".join([count, *problems]))
 
 
-def _read_file(name: str, path: Path) -> str:
+def read_secret_file(key: str, path: Path) -> str:
+    """Read a secret from a file that only its owner can read.
+
+    Parameters
+    ----------
+    key : str
+        Key of the configuration that names the file, for the message.
+    path : Path
+
+    Returns
+    -------
+    str
+        Empty if there is no such file.
+
+    Raises
+    ------
+    ConfigError
+        If others may read the file, or nobody can.
+    """
     if not path.is_file():
         return ""
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise AuthenticationError(
-            f"{name}.auth.token_file: {path} has mode {mode:04o}, expected 0600: others"
-            " than its owner may use the token"
+        raise ConfigError(
+            f"{key}: {path} has mode {mode:04o}, expected 0600: others than its owner may use the"
+            " secret in it"
         )
     try:
-        # What is no text is no token either.
+        # What is no text is no secret either.
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
-        raise AuthenticationError(
-            f"{name}.auth.token_file: {path} cannot be read: {error.strerror}"
-        ) from error
+        raise ConfigError(f"{key}: {path} cannot be read: {error.strerror}") from error

@@ -5,42 +5,20 @@ together, what they found out about their tables is a matter of each.
 """
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from lightloom.config import ArchiveSpec
+from lightloom.config_sources import ServiceSpec
 
 
-class AskedService(Protocol):
-    """What the sessions of a service need to know of it, as an archive's entry tells it."""
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-
-    @property
-    def endpoint(self) -> str:
-        """Its address."""
-
-    @property
-    def limits(self) -> Mapping[str, Any]:
-        """What it can bear."""
-
-    @property
-    def auth(self) -> Mapping[str, str]:
-        """Where its token is found."""
-
-
-def service_folder(state: Path, spec: AskedService) -> Path:
+def service_folder(state: Path, spec: ServiceSpec) -> Path:
     """Folder of the governor: the same for all archives with the same endpoint.
 
     Parameters
     ----------
     state : Path
         Folder shared by the jobs of all services.
-    spec : AskedService
+    spec : ServiceSpec
     """
     endpoint = spec.endpoint.rstrip("/")
     digest = hashlib.sha256(endpoint.encode()).hexdigest()[:8]
@@ -48,13 +26,13 @@ def service_folder(state: Path, spec: AskedService) -> Path:
     return state / f"{urlsplit(endpoint).hostname or 'service'}-{digest}"
 
 
-def archive_folder(state: Path, spec: ArchiveSpec) -> Path:
+def archive_folder(state: Path, spec: ServiceSpec) -> Path:
     """Folder of one archive: its last probe, its jobs at the service, tables it has fetched.
 
     Parameters
     ----------
     state : Path
         Folder shared by the jobs of all services.
-    spec : ArchiveSpec
+    spec : ServiceSpec
     """
     return state / spec.name

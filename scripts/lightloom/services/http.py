@@ -28,6 +28,7 @@ from urllib3 import HTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError, InvalidHeader
 
 import lightloom
+from lightloom.config_sources import ServiceSpec
 from lightloom.errors import (
     ArchiveError,
     ArchiveSchemaError,
@@ -37,7 +38,7 @@ from lightloom.errors import (
 )
 from lightloom.reads import Reads
 from lightloom.services.credentials import Token, read_token
-from lightloom.services.folders import AskedService, service_folder
+from lightloom.services.folders import service_folder
 from lightloom.services.governor import Governor
 
 #: A body up to this size stays in memory, a larger one goes to a temporary file [bytes].
@@ -69,13 +70,13 @@ class ServiceSession(requests.Session):
 
 
 def service_session(
-    spec: AskedService, state: Path, *, scheme: str = "Bearer", section: str = "archives"
+    spec: ServiceSpec, state: Path, *, scheme: str = "Bearer", section: str = "archives"
 ) -> ServiceSession:
     """Open a session for the requests of one archive.
 
     Parameters
     ----------
-    spec : AskedService
+    spec : ServiceSpec
         Its limits, its endpoint and where its token is found.
     state : Path
         Folder shared by the jobs of all services.
@@ -204,7 +205,7 @@ class _GovernedAdapter(HTTPAdapter):
     """Sends each request when the governor allows it, and reads its body within its slot."""
 
     def __init__(
-        self, session: ServiceSession, governor: Governor, spec: AskedService, token: Token | None
+        self, session: ServiceSession, governor: Governor, spec: ServiceSpec, token: Token | None
     ) -> None:
         super().__init__()
         self._session = session

@@ -23,7 +23,7 @@ from pyvo.dal.tap import TAPResults
 from pyvo.io.vosi.tapregext import TableAccess
 from pyvo.utils.xml.exceptions import XMLWarning
 
-from lightloom.config import ArchiveSpec
+from lightloom.config_sources import ServiceSpec
 from lightloom.errors import (
     ArchiveSchemaError,
     BadRequestError,
@@ -74,7 +74,7 @@ class Service:
 
     Parameters
     ----------
-    spec : ArchiveSpec
+    spec : ServiceSpec
         With ``maxrec``, most rows of a reply, among its options.
     state : pathlib.Path
         Folder shared by the jobs of all services.
@@ -85,7 +85,7 @@ class Service:
     session : ServiceSession
     """
 
-    def __init__(self, spec: ArchiveSpec, state: Path) -> None:
+    def __init__(self, spec: ServiceSpec, state: Path) -> None:
         self._spec = spec
         self.endpoint = spec.endpoint
         self._jobs = archive_folder(state, spec) / "jobs"

@@ -1,10 +1,6 @@
 """The embedded sky: small catalogues in the archives' own layouts, and what a search must find.
 
 Of the archives that are services it has the tables and files that a server of them needs.
-`build_sky` writes it; `lightloom.sky.dense` writes large variants for benchmarks. Nothing else of
-Lightloom uses this package: a run sees the catalogues as endpoints, as it sees the archives.
+`lightloom.sky.build` writes it; `lightloom.sky.dense` writes large variants for benchmarks. Nothing
+else of Lightloom uses this package: a run sees the catalogues as endpoints, like the archives.
 """
-
-from lightloom.sky.build import DEFAULT_SEED, build_sky
-
-__all__ = ["DEFAULT_SEED", "build_sky"]

@@ -18,8 +18,8 @@ from lightloom.errors import ResultError
 from lightloom.sky import gaia, neowise, panstarrs, unwise, ztf
 from lightloom.sky.geometry import coordinates, shift
 from lightloom.sky.layout import partition_cells, write_hats, write_hive
-from lightloom.sky.moving import write_moving
 from lightloom.sky.moving.alerts import AlertNumbers
+from lightloom.sky.moving.build import write_moving
 from lightloom.sky.places import (
     RADIUS_ARCSEC,
     Place,
@@ -27,7 +27,7 @@ from lightloom.sky.places import (
     sample_places,
 )
 from lightloom.sky.service_places import service_places
-from lightloom.sky.services import write_services
+from lightloom.sky.services import write_registries, write_services
 from lightloom.sky.sources import source_table, star_table
 from lightloom.sky.streams import random_stream
 from lightloom.sky.targets import Target, read_sample
@@ -159,6 +159,7 @@ def _write_sky(output: Path, sample: list[Target], seed: int, size: SkySize) -> 
         "panstarrs": _write_panstarrs(output, sources, seed, size),
         "neowise": _write_neowise(output, sources, seed),
     } | write_services(output / _SERVICES, sources, seed)
+    write_registries(output / _SERVICES, [*sample, *(t for p in awkward for t in p.targets)], seed)
     write_moving(output / _MOVING, output / _SERVICES, seed, size.alerts)
     lightcurves, states = compute_truth(targets, catalogues)
     truth = output / _TRUTH

@@ -6,13 +6,13 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy.spatial import cKDTree
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -21,7 +21,7 @@ from starlette.routing import Route
 from laboratory.damage import Reply
 from laboratory.exchange import Exchange, RequestProblemError, Service, exchange_of
 from laboratory.mongo import Document, QueryError, matches, project, sorted_by
-from lightloom.sky.moving.matches import unit_vectors
+from lightloom.sky.moving.ephemeris import unit_vectors
 
 CATALOGUE = "ZTF_alerts"
 #: Largest body of a request [bytes].
@@ -57,11 +57,15 @@ class Alerts:
     """
 
     def __init__(self, path: Path) -> None:
-        table = pq.read_table(path)
-        self.documents = [_document(row) for row in table.to_pylist()]
-        vectors = unit_vectors(table["ra"].to_numpy(), table["dec"].to_numpy())
-        self._vectors = vectors
-        self._tree = cKDTree(vectors)
+        # In the order of declination, so that a search looks at a band of it.
+        self._table = pq.read_table(path).sort_by("dec")
+        self._dec_deg = self._table["dec"].to_numpy()
+        self._vectors = unit_vectors(self._table["ra"].to_numpy(), self._dec_deg)
+
+    @cached_property
+    def documents(self) -> list[Document]:
+        """All documents; made when they are first asked for, not when the server starts."""
+        return [_document(row) for row in self._table.to_pylist()]
 
     def around(
         self, ra_deg: float, dec_deg: float, radius_deg: float, least_deg: float = 0.0
@@ -71,7 +75,8 @@ class Alerts:
         widest, least = (
             2 * np.sin(np.radians(min(angle, 180.0)) / 2) for angle in (radius_deg, least_deg)
         )
-        near = np.array(self._tree.query_ball_point(centre, widest + 1e-12), dtype=int)
+        band = np.searchsorted(self._dec_deg, [dec_deg - radius_deg, dec_deg + radius_deg])
+        near = np.arange(band[0], band[1])
         chord = np.linalg.norm(self._vectors[near] - centre, axis=-1)
         near, chord = (values[(chord <= widest) & (chord >= least)] for values in (near, chord))
         return [self.documents[i] for i in near[np.lexsort((near, chord))]]

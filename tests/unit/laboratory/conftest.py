@@ -20,7 +20,7 @@ def small_sky(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def running(small_sky: Path) -> Iterator[Laboratory]:
-    with Laboratory(small_sky, tokens={"rubin": TOKEN}) as laboratory:
+    with Laboratory(small_sky, tokens={"rubin": TOKEN, "kowalski": TOKEN}) as laboratory:
         yield laboratory
 
 

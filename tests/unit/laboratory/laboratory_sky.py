@@ -7,7 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.io import fits
 
-#: Demanded by the service `rubin`.
+from lightloom.sky.moving.alerts import AlertNumbers
+from lightloom.sky.moving.build import write_moving
+
+#: Demanded by the services `rubin` and `kowalski`.
 TOKEN = "correct-horse"
 N_TRIGGERS = 400
 N_EXPOSURES = 30
@@ -28,6 +31,7 @@ def write_small_sky(folder: Path, n_points: int = 10) -> None:
     _write_rubin(services / "rubin")
     _write_hcv(services / "hcv", n_points)
     _write_mast(services / "mast", rng)
+    write_moving(folder / "moving", services, 7, AlertNumbers(per_body=12, background=300))
 
 
 def random_positions(rng: np.random.Generator, number: int) -> tuple[np.ndarray, np.ndarray]:

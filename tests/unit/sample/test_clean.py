@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from written_tables import error_lines, table
 
-from lightloom.config import TableSource
+from lightloom.config_sources import TableSource
 from lightloom.sample.read import Sample, read_sample
 
 

@@ -13,8 +13,9 @@ import yaml
 from astropy.io import fits
 from astropy.table import Table
 
-from lightloom.config import Run, SampleConfig, TableSource, load_run
+from lightloom.config import Run, SampleConfig, load_run
 from lightloom.config_schema import SCHEMAS
+from lightloom.config_sources import TableSource
 from lightloom.errors import SampleError
 from lightloom.plan import sync_plan
 from lightloom.sample.read import read_sample

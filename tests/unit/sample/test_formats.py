@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 from written_tables import error_lines
 
-from lightloom.config import TableSource
+from lightloom.config_sources import TableSource
 from lightloom.sample.read import read_sample
 
 N_ROWS = 40

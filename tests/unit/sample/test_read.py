@@ -9,8 +9,8 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from written_tables import error_lines, table
 
-from lightloom.config import TableSource
 from lightloom.config_schema import SCHEMAS
+from lightloom.config_sources import TableSource
 from lightloom.errors import SampleError
 from lightloom.sample.clean import TARGETS, sort_targets
 from lightloom.sample.read import read_sample

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lightloom.config import TableSource
+from lightloom.config_sources import TableSource
 from lightloom.errors import SampleError
 from lightloom.sample.read import read_sample
 

@@ -3,8 +3,7 @@
 import sys
 from pathlib import Path
 
-from lightloom.sky import build_sky
-from lightloom.sky.build import SkySize
+from lightloom.sky.build import SkySize, build_sky
 from lightloom.sky.moving.alerts import AlertNumbers
 
 #: Two of the targets are 0.7 arcsec apart: one target.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lightloom.errors import ResultError, SampleError
-from lightloom.sky import build_sky
+from lightloom.sky.build import build_sky
 from lightloom.sky.streams import random_stream
 
 

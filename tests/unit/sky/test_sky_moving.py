@@ -21,7 +21,7 @@ from lightloom.sky.moving.benchmark import BenchmarkSize, build_benchmark
 from lightloom.sky.moving.bodies import Body, bundled, main_solutions, read_bodies, write_bodies
 from lightloom.sky.moving.ephemeris import observe
 from lightloom.sky.moving.matches import compare_all, pairs_within
-from lightloom.sky.moving.observers import SITES, view
+from lightloom.sky.moving.observers import SITES, View, view
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +41,15 @@ def bodies(small_sky: Path) -> dict[str, Body]:
     return {body.designation: body for body in found}
 
 
-def separations(body: Body, alerts: pd.DataFrame, site: str, later_d: float) -> np.ndarray:
-    """Return distances [arcsec] of alerts from a body, with astropy's spherical geometry."""
+def place(alerts: pd.DataFrame, site: str, later_d: float) -> View:
+    """Return where a site is some time after the starts of the alerts' exposures."""
     time = Time(alerts["jd"].to_numpy(), format="jd", scale="utc")
-    sight = observe(body.orbit, view(SITES[site], time.mjd + later_d))
+    return view(SITES[site], time.mjd + later_d)
+
+
+def separations(body: Body, alerts: pd.DataFrame, seen_from: View) -> np.ndarray:
+    """Return distances [arcsec] of alerts from a body, with astropy's spherical geometry."""
+    sight = observe(body.orbit, seen_from)
     seen = SkyCoord(sight.ra_deg, sight.dec_deg, unit="deg")
     return seen.separation(SkyCoord(alerts["ra"], alerts["dec"], unit="deg")).to_value(u.arcsec)
 
@@ -79,8 +84,9 @@ def test_the_truth_is_what_every_alert_and_object_give(
     alerts: pd.DataFrame, matches: pd.DataFrame, bodies: dict[str, Body]
 ) -> None:
     found = set()
+    seen_from = place(alerts, "I41", MID_EXPOSURE_D)
     for designation, body in bodies.items():
-        distance = separations(body, alerts, "I41", MID_EXPOSURE_D)
+        distance = separations(body, alerts, seen_from)
         ends_jd = body.last_mjd + 2_400_000.5
         near = alerts[(distance <= 60) & (alerts["jd"] < ends_jd)]
         found |= {(designation, candid) for candid in near["candid"]}
@@ -106,7 +112,7 @@ def test_parallax_decides_at_a_tenth_of_the_distance_to_the_sun(
     assert len(near) >= 5
     for designation, group in near.groupby("designation"):
         own = alerts[alerts["candid"].isin(group["candid"])]
-        from_centre = separations(bodies[str(designation)], own, "500", MID_EXPOSURE_D)
+        from_centre = separations(bodies[str(designation)], own, place(own, "500", MID_EXPOSURE_D))
         assert from_centre.min() > 20
 
 
@@ -119,7 +125,7 @@ def test_the_middle_of_the_exposure_decides_for_a_fast_object(
     fast = matches[(rate_deg_per_d > 10) & (matches["separation_arcsec"] < 5)]
     assert set(fast["designation"]) == {"66391"}
     own = alerts[alerts["candid"].isin(fast["candid"])]
-    assert separations(bodies["66391"], own, "I41", 0.0).min() > 5
+    assert separations(bodies["66391"], own, place(own, "I41", 0.0)).min() > 5
 
 
 def test_an_ephemeris_ends_where_the_object_did(small_sky: Path, bodies: dict[str, Body]) -> None:

@@ -19,15 +19,19 @@ I41, CENTRE = SITES["I41"], SITES["500"]
 #: heliocentric cartesian coordinates" that it prints with them.
 PUBLISHED = [
     (
-        (2.556401146697176, 0.07687465013145245, 10.59127767086216)
-        + (80.3011901917491, 73.80896808746482, 2458240.1791309435),
+        (
+            *(2.556401146697176, 0.07687465013145245, 10.59127767086216),
+            *(80.3011901917491, 73.80896808746482, 2458240.1791309435),
+        ),
         2458849.5,
         (1.007608869613381, -2.390064275223502, -1.332124522752402),
         (9.201724467227128e-03, 3.370381135398406e-03, -2.850337057661093e-04),
     ),
     (
-        (0.3362300806790429, 0.8485141889848308, 11.50170416921873)
-        + (334.3120522286535, 187.0124965530834, 2460239.0189482248),
+        (
+            *(0.3362300806790429, 0.8485141889848308, 11.50170416921873),
+            *(334.3120522286535, 187.0124965530834, 2460239.0189482248),
+        ),
         2459752.5,
         (3.886668467170212, -0.9188393246574216, -0.2098903569670719),
         (-9.846074938312395e-04, 3.120416928338697e-03, 1.988497527345202e-03),
@@ -86,7 +90,7 @@ def test_places_are_those_of_astropy() -> None:
     place = view(I41, utc_mjd)
     centre = view(CENTRE, utc_mjd)
     time = Time(utc_mjd, format="mjd", scale="utc")
-    # Elevation and geodetic latitude of Palomar; the parallax constants say the same in other words.
+    # Geodetic latitude and height of Palomar: the parallax constants in other words.
     palomar = EarthLocation.from_geodetic(-116.85978 * u.deg, 33.35712 * u.deg, 1700 * u.m)
     position, velocity = palomar.get_gcrs_posvel(time)
     offset_km = (place.observer - centre.observer) * KM_PER_AU

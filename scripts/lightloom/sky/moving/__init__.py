@@ -1,8 +1,4 @@
 """Moving objects of the embedded sky: real orbits, alerts along their tracks, and the truth.
 
-`write_moving` writes them with the sky; `lightloom.sky.moving.benchmark` writes large ones.
+`lightloom.sky.moving.build` writes them with the sky, `lightloom.sky.moving.benchmark` large sets.
 """
-
-from lightloom.sky.moving.build import write_moving
-
-__all__ = ["write_moving"]

@@ -89,7 +89,7 @@ class AlertNumbers:
     background: int = 3000
 
 
-def draw_alerts(bodies: list[Body], seed: int, numbers: AlertNumbers | None = None) -> pd.DataFrame:
+def draw_alerts(bodies: list[Body], seed: int, numbers: AlertNumbers) -> pd.DataFrame:
     """Return alerts, sorted by cell, time and position.
 
     An object is seen where its orbit puts it at the middle of an exposure, with an error of
@@ -301,11 +301,10 @@ def finish(alerts: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     channel = rng.integers(0, 64, n_alerts)
     image = (night.astype(np.int64) * 10**6 + (part * 1e6).astype(np.int64)) * 1000 + channel
     count = alerts.groupby(image).cumcount().to_numpy()
-    number = np.arange(n_alerts)
     finished = pd.DataFrame(
         {
             "_healpix_29": alerts["_healpix_29"],
-            "objectId": [f"ZTF{18 + i % 4}a{_letters(i)}" for i in number],
+            "objectId": [f"ZTF{18 + i % 4}a{_letters(i)}" for i in range(n_alerts)],
             "candid": image * 10**6 + 15_000 + count,
             "jd": alerts["jd"],
             "fid": alerts["fid"],

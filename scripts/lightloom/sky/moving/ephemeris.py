@@ -97,6 +97,12 @@ def observe(orbits: Orbits, seen_from: View) -> Sight:
     )
 
 
+def unit_vectors(ra_deg: Floats, dec_deg: Floats) -> Floats:
+    """Return unit vectors of positions [deg], shape (n, 3)."""
+    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
+
+
 def _light_time(
     about_sun: Floats, speed: Floats, known_d: Floats, seen_from: View
 ) -> tuple[Floats, Floats]:

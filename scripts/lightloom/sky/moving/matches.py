@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 
 from lightloom.sky.moving.alerts import MID_EXPOSURE_D, SITE
 from lightloom.sky.moving.bodies import Body
-from lightloom.sky.moving.ephemeris import Sight, magnitude, observe, uncertainty_arcsec
+from lightloom.sky.moving.ephemeris import (
+    Sight,
+    magnitude,
+    observe,
+    uncertainty_arcsec,
+    unit_vectors,
+)
 from lightloom.sky.moving.observers import JD_OF_MJD, Site, View, view
 from lightloom.sky.moving.orbits import Floats, heliocentric
 
@@ -102,12 +108,6 @@ def ephemerides(bodies: Sequence[Body], sites: Sequence[Site], utc_mjd: Floats) 
             table.insert(1, "site", site.code)
             tables.append(table)
     return pd.concat(tables, ignore_index=True)
-
-
-def unit_vectors(ra_deg: Floats, dec_deg: Floats) -> Floats:
-    """Return unit vectors of positions [deg], shape (n, 3)."""
-    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 
 
 def _columns(body: Body, sight: Sight, utc_mjd: Floats) -> pd.DataFrame:

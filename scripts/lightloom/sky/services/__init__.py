@@ -1,6 +1,7 @@
 """Archives of the embedded sky that are services: the tables and files that their servers hold."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,14 @@ import pyarrow.parquet as pq
 from hats.pixel_math import HealpixPixel
 
 from lightloom.sky.places import SERVICE_RADIUS_ARCSEC
-from lightloom.sky.services import hcv, heasarc, light_curves, mast, nsc, rubin
+from lightloom.sky.services import hcv, heasarc, light_curves, mast, nsc, registries, rubin
 from lightloom.sky.services.light_curve_files import write_light_curve
 from lightloom.sky.services.light_curves import LightCurve
 from lightloom.sky.services.missions import MISSIONS
+from lightloom.sky.targets import Target
 from lightloom.sky.truth.matching import Catalogue, Footprint
 
-__all__ = ["write_services"]
+__all__ = ["write_registries", "write_services"]
 
 _EVENTS = {"fermigbm": "fermigtrig", "icecube": "icecubepsc", "saxgrbm": "saxgrbmgrb"}
 
@@ -46,6 +48,31 @@ def write_services(output: Path, sources: pd.DataFrame, seed: int) -> dict[str, 
             "rubin": _write_rubin(output / "rubin", sources, seed),
         }
         | _write_mast(output / "mast", sources, seed)
+    )
+
+
+def write_registries(output: Path, targets: Sequence[Target], seed: int) -> None:
+    """Write the tables of the services that list targets.
+
+    Parameters
+    ----------
+    output : pathlib.Path
+        The folder to write, with a folder for each server.
+    targets : sequence of Target
+        Those that they know.
+    seed : int
+        Seed of the sky.
+    """
+    # A target may be written with 360 deg, as no service writes it.
+    targets = [replace(target, ra_deg=target.ra_deg % 360.0) for target in targets]
+    _write_tables(output / "ned", {"objects": registries.ned_objects(targets)})
+    _write_tables(output / "simbad", registries.simbad_tables(targets))
+    _write_tables(output / "sesame", {"names": registries.sesame_names(targets)})
+    _write_tables(output / "sdss", {"SpecObj": registries.spectra(targets, seed)})
+    _write_tables(output / "alerce", {"objects": registries.ztf_objects(targets)})
+    tables = registries.vizier_tables(targets)
+    _write_tables(
+        output / "vizier", {name.replace("/", "_"): table for name, table in tables.items()}
     )
 
 

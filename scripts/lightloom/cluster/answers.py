@@ -1,0 +1,177 @@
+"""Requests that are spread over the workers of a cluster, and a watch over these."""
+
+import itertools
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import pyarrow as pa
+from distributed import CancelledError, Client, Future, KilledWorker
+
+from lightloom.archives.base import Answer, Archive, Request
+from lightloom.cluster.workers import check_versions, versions
+from lightloom.errors import (
+    ArchiveError,
+    ClusterError,
+    TransientArchiveError,
+)
+from lightloom.services.retries import retrying
+
+#: How often the workers are looked at [s].
+_LOOK_EVERY_S = 2.0
+
+#: How long the scheduler may take to say who its workers are [s].
+_SCHEDULER_S = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+def answers(
+    client: Client,
+    archive: Archive,
+    shard: pa.Table,
+    requests: Sequence[Request],
+    *,
+    wait_for_workers_s: float,
+) -> Iterator[tuple[Request, Answer | ArchiveError]]:
+    """Spread requests over the workers and give the answers as they come.
+
+    Work of lost workers is done again by others. Twice as many requests as threads are under way,
+    so that answers do not pile up in memory.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    archive : Archive
+    shard : pyarrow.Table
+        Targets that the requests are about. It travels once, not with each request.
+    requests : sequence of Request
+    wait_for_workers_s : float
+        How long to wait for another worker when none is left that works [s].
+
+    Yields
+    ------
+    request : Request
+    answer : Answer or ArchiveError
+        A failed search is a result like any other.
+
+    Raises
+    ------
+    ClusterError
+        If the scheduler is lost, or all workers are and none comes in time.
+    """
+    watch = _Watch(client, wait_for_workers_s)
+    done: SimpleQueue[Future] = SimpleQueue()
+    waiting = iter(requests)
+    under_way: dict[str, tuple[Future, Request]] = {}
+    # A task, not scattered data: what a lost worker held of it is made anew.
+    there = client.submit(_on_worker, shard, pure=False)
+    while True:
+        watch.look()
+        room = max(0, 2 * watch.n_threads - len(under_way))
+        for request in itertools.islice(waiting, room):
+            future = client.submit(
+                _answer_or_error, archive, there, request, versions(), pure=False
+            )
+            under_way[str(future.key)] = future, request
+            future.add_done_callback(done.put)
+        if not under_way:
+            return
+        try:
+            future = done.get(timeout=_LOOK_EVERY_S)
+        except Empty:
+            continue
+        _, request = under_way.pop(str(future.key))
+        yield request, _result(future)
+        watch.n_answers += 1
+        future.release()
+
+
+def _on_worker(shard: pa.Table) -> pa.Table:
+    return shard
+
+
+def _answer_or_error(
+    archive: Archive, shard: pa.Table, request: Request, expected: Mapping[str, str]
+) -> Answer | ArchiveError:
+    """Run on a worker, which may have come after the others were looked at."""
+    check_versions(expected, versions(), "a worker")
+    try:
+        return retrying(archive.spec.limits)(archive.answer, shard, request)
+    except ArchiveError as error:
+        return error
+
+
+def _result(future: Future) -> Answer | ArchiveError:
+    try:
+        result: Answer | ArchiveError = future.result()
+    except KilledWorker as error:
+        return TransientArchiveError(f"Dask workers died on this request: {error}")
+    except CancelledError as error:
+        raise _lost_scheduler(error) from error
+    return result
+
+
+def _lost_scheduler(error: BaseException | str) -> ClusterError:
+    return ClusterError(
+        f"dask: lost the scheduler: {error}. What was answered is kept; run again to ask for the"
+        " rest"
+    )
+
+
+class _Watch:
+    """Who is there to work, asked every now and then."""
+
+    def __init__(self, client: Client, patience_s: float) -> None:
+        self.n_threads = 1
+        self.n_answers = 0
+        self._client = client
+        self._patience_s = patience_s
+        self._n_workers = 0
+        self._last_look = -_LOOK_EVERY_S
+        self._last_sign = time.monotonic()
+        self._answers_then = 0
+
+    def look(self) -> None:
+        """Count the workers, if the last look was some time ago.
+
+        Raises
+        ------
+        ClusterError
+            If the scheduler is lost, or has had no worker that works for too long.
+        """
+        now = time.monotonic()
+        if now < self._last_look + _LOOK_EVERY_S:
+            return
+        workers = self._workers()
+        self._last_look = now
+        if len(workers) < self._n_workers:
+            _log.warning("%d of %d Dask workers are left", len(workers), self._n_workers)
+        self._n_workers = len(workers)
+        self.n_threads = max(1, sum(worker["nthreads"] for worker in workers))
+        # One that nears its memory limit takes no more work, but ends what it has begun.
+        at_work = any(
+            worker["status"] == "running" or worker["metrics"].get("executing", 0)
+            for worker in workers
+        )
+        if at_work or self.n_answers > self._answers_then:
+            self._last_sign, self._answers_then = now, self.n_answers
+        elif now > self._last_sign + self._patience_s:
+            paused = f"{len(workers)} that are out of memory" if workers else "none"
+            raise ClusterError(
+                f"dask: found no worker that works for {self._patience_s:g} s ({paused}). What was"
+                " answered is kept; see the logs of the cluster, and run again to ask for the rest"
+            )
+
+    def _workers(self) -> list[dict[str, Any]]:
+        client = self._client
+        if client.status != "running":
+            raise _lost_scheduler(f"the connection is {client.status}")
+        try:
+            # As `Client.scheduler_info` asks, but that waits for ever.
+            identity = client.sync(client.scheduler.identity, callback_timeout=_SCHEDULER_S)
+        except OSError as error:
+            raise _lost_scheduler(error) from error
+        return list(identity["workers"].values())
