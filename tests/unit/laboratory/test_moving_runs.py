@@ -22,7 +22,7 @@ from lightloom.moving.merge import ledger, light_curves, merge_moving
 from lightloom.moving.schema import MATCH
 from lightloom.moving.service import ServiceSpec
 from lightloom.moving.windows import Window, windows
-from lightloom.sky.moving import write_moving
+from lightloom.sky.moving.build import write_moving
 from lightloom.sky.moving.alerts import AlertNumbers
 
 OBJECTS = ["46P/Wirtanen", "2I/Borisov", "Ceres"]
@@ -32,7 +32,7 @@ TOKEN = "let-me-in"
 @pytest.fixture(scope="module")
 def sky(small_sky: Path) -> Path:
     if not (small_sky / "moving").exists():
-        write_moving(small_sky / "moving", small_sky / "services", 3, AlertNumbers(40, 1, 300))
+        write_moving(small_sky / "moving", small_sky / "services", 3, AlertNumbers(200, 1, 300))
     return small_sky
 
 
