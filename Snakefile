@@ -31,6 +31,7 @@ include: "rules/shard.smk"
 include: "rules/fetch.smk"
 include: "rules/merge.smk"
 include: "rules/report.smk"
+include: "rules/moving.smk"
 
 
 rule all:

@@ -5,6 +5,7 @@ PLAN      the shards; KEYS: what each part of each archive depends on
 PARTS     a part per archive and shard, with its status in STATUSES
 MERGED    the light curves of each shard
 DRAWN     the ranks of the targets whose light curves are drawn
+MOVING    the blocks of moving objects, planned if they are asked for
 """
 
 import re
@@ -15,6 +16,13 @@ from lightloom.config import load_run
 from lightloom.errors import LightloomError
 from lightloom.interruption import end_with_jobs, watch_slurm_jobs
 from lightloom.local_services import start_services
+from lightloom.moving.plan import (
+    ephemeris_key,
+    load_moving_plan,
+    match_key,
+    set_aside_open,
+    sync_moving_plan,
+)
 from lightloom.plan import fetch_keys, load_plan, set_aside_unfinished, sync_plan
 from lightloom.record import write_record
 from lightloom.services.credentials import check_tokens
@@ -75,6 +83,11 @@ def match_radii():
     }
 
 
+def ephemeris_key_of_block(wildcards):
+    """What the ephemerides of a block depend on."""
+    return ephemeris_key(RUN.moving, MOVING.blocks[wildcards.block])
+
+
 def current_attempt(wildcards, attempt):
     """Number of the job's attempt, from 1."""
     return attempt
@@ -109,3 +122,25 @@ PARTS = expand("<results>/parts/{archive}/{shard}.parquet", archive=RUN.enabled,
 STATUSES = [part.replace(".parquet", ".status.json") for part in PARTS]
 MERGED = expand("<results>/lightcurves/{shard}.parquet", shard=PLAN.shards)
 DRAWN = [f"{rank:02d}" for rank in range(1, min(RUN.report.lightcurves, PLAN.n_targets) + 1)]
+
+MOVING_REQUESTED = RUN.moving is not None and any(
+    word == "comets" or "/moving/" in word for word in sys.argv[1:]
+)
+MOVING = (
+    checked(sync_moving_plan, RUN.moving, RUN.results)
+    if workflow.is_main_process and MOVING_REQUESTED
+    else load_moving_plan(RUN.moving, RUN.results)
+)
+if workflow.is_main_process and MOVING_REQUESTED:
+    set_aside_open(MOVING)
+MATCH_KEY = match_key(RUN.moving) if RUN.moving else {}
+MOVING_REQUIRED = RUN.moving.requires if RUN.moving else ()
+MOVING_STATES_EXPECTED = (
+    sum(map(len, MOVING.blocks.values()))
+    * len(MOVING.windows)
+    * len(RUN.moving.sources if RUN.moving else ())
+)
+NEEDED_SERVICES = [
+    *RUN.services,
+    *(one for one in RUN.moving_services if MOVING_REQUESTED and one not in RUN.services),
+]

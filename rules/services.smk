@@ -8,4 +8,4 @@ could make. Ctrl-C and SIGTERM end the run with all its jobs, also those in Slur
 onstart:
     end_with_jobs()
     watch_slurm_jobs(workflow.scheduler._executor, RUN.results / ".slurm")
-    checked(start_services, RUN.services, RUN.results / "logs" / "services")
+    checked(start_services, NEEDED_SERVICES, RUN.results / "logs" / "services")

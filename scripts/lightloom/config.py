@@ -15,6 +15,7 @@ from lightloom.config_schema import Problem, check
 from lightloom.config_sources import SOURCES, ResolverSpec, SampleSource
 from lightloom.errors import ConfigError
 from lightloom.module_options import check_module_options
+from lightloom.moving.config import MovingConfig
 
 #: Options of an archive that decide what a fetch returns; a change of one of them fetches again.
 SETTINGS = (
@@ -244,6 +245,10 @@ class Run:
         What the archives to search need on this machine.
     publish : str
         The prefix of an object store to which the results are copied on request, or nothing.
+    moving : MovingConfig or None
+        The search for moving objects, if the configuration has one.
+    moving_services : tuple of LocalService
+        What it needs besides.
     resolvers : dict of str to ResolverSpec
         Services that are asked for targets, by name.
     resolver_services : tuple of LocalService
@@ -263,6 +268,8 @@ class Run:
     caps: Caps
     resolvers: dict[str, ResolverSpec]
     resolver_services: tuple[LocalService, ...]
+    moving: MovingConfig | None = None
+    moving_services: tuple[LocalService, ...] = ()
 
     @property
     def services_folder(self) -> Path:
@@ -299,6 +306,7 @@ def load_run(config: Mapping[str, Any]) -> Run:
         for name in sorted(catalogue)
     }
     enabled = tuple(name for name in sorted(options) if options[name]["enabled"])
+    moving = MovingConfig.from_dict(filled["moving"]) if "moving" in filled else None
     limits = filled["resolvers"].pop("limits")
     resolvers = {
         name: ResolverSpec(name, endpoint, limits)
@@ -325,6 +333,10 @@ def load_run(config: Mapping[str, Any]) -> Run:
         dask=DaskConfig.from_dict(filled["dask"]),
         report=ReportConfig(**filled["report"]),
         caps=Caps(**filled["plan"]),
+        moving=moving,
+        moving_services=tuple(
+            local for local, _ in services if local.name in (moving.services if moving else ())
+        ),
         resolvers=resolvers,
         resolver_services=tuple(local for local, _ in services if local.resolvers),
     )

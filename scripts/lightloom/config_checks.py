@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lightloom.config_schema import KeyPath, Problem
+from lightloom.moving.config import check_moving
 from lightloom.suggest import did_you_mean
 
 #: Magnitude systems in which each native unit can be published.
@@ -84,6 +85,13 @@ def _check(config: Mapping[str, Any], problems: list[Problem]) -> Found:
                     nearest = did_you_mean(name, catalogue)
                     text = f"unknown archive {name!r}{nearest} (expected: {_listed(catalogue)})"
                     yield ("services", service, "archives", number), text
+    if "moving" in config and _is_sound(problems, "moving"):
+        for place, text in check_moving(config["moving"]):
+            yield ("moving", *place), text
+        for number, name in enumerate(config["moving"]["services"]):
+            if name not in config["services"]:
+                text = f"unknown service {name!r} (expected: {_listed(config['services'])})"
+                yield ("moving", "services", number), text
     for name, entry in catalogue.items():
         if _is_sound(problems, "catalogue", name):
             for path, text in _check_entry(entry):

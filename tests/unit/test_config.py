@@ -108,7 +108,11 @@ def test_source_has_the_defaults_of_the_schema(kind: str) -> None:
 def test_shipped_config_shows_the_defaults(config: Config) -> None:
     def without_choices(run: Run) -> Run:
         return dataclasses.replace(
-            run, archives={}, enabled=(), sample=dataclasses.replace(run.sample, sources=())
+            run,
+            archives={},
+            enabled=(),
+            sample=dataclasses.replace(run.sample, sources=()),
+            moving=None,
         )
 
     assert without_choices(load_run(config)) == without_choices(load_run(_minimal(config)))
@@ -277,8 +281,8 @@ def _rename(name: str, new: str) -> Callable[[Config], None]:
 SOURCE = ("sample", "sources", 0)
 ZTF = ("catalogue", "ztf")
 KEYS = (
-    "allow_partial, archives, catalogue, dask, plan, publish, report, resolvers, results, sample,"
-    " services, shards"
+    "allow_partial, archives, catalogue, dask, moving, plan, publish, report, resolvers, results,"
+    " sample, services, shards"
 )
 SOURCE_KEYS = (
     "cone, dec, format, frame, id, kind, label, label_column, max_targets, moc, parallax, path,"
@@ -322,7 +326,7 @@ WRONG: list[tuple[Any, ...]] = [
     (
         _remove("sample"),
         "sample: missing, found only the keys: "
-        "catalogue, results, shards, archives, allow_partial, publish, dask, report, plan",
+        "catalogue, results, shards, archives, moving, allow_partial, publish, dask, report, plan",
     ),
     (
         _remove(*SOURCE, "dec"),
@@ -536,7 +540,7 @@ WRONG: list[tuple[Any, ...]] = [
     (
         _remove("catalogue"),
         "catalogue: missing, found only the keys:"
-        " results, sample, shards, archives, allow_partial, publish, dask, report, plan",
+        " results, sample, shards, archives, moving, allow_partial, publish, dask, report, plan",
     ),
     (
         _rename("ztf", "Gaia-DR3"),

@@ -26,20 +26,26 @@ class Token:
     @property
     def header(self) -> str:
         """Value of the HTTP header ``Authorization`` (RFC 6750)."""
-        return f"Bearer {self._secret}"
+        return self.header_of("Bearer")
+
+    def header_of(self, scheme: str) -> str:
+        """Return the value of the header for another scheme; without one it is the token alone."""
+        return f"{scheme} {self._secret}".lstrip()
 
     def redact(self, text: str) -> str:
         """Return ``text``, such as an error message of a server, without the secret."""
         return text.replace(self._secret, "***")
 
 
-def read_token(name: str, auth: Mapping[str, str]) -> Token | None:
+def read_token(name: str, auth: Mapping[str, str], section: str = "archives") -> Token | None:
     """Read the token of an archive.
 
     Parameters
     ----------
     name : str
         The archive, for the message.
+    section : str, optional
+        Section of the configuration that has it, for the message.
     auth : mapping
         The entry's ``auth``: ``token_env``, an environment variable, is looked at first, then
         ``token_file``.
@@ -60,7 +66,7 @@ def read_token(name: str, auth: Mapping[str, str]) -> Token | None:
     secret = os.environ.get(variable, "").strip() if variable else ""
     if not secret and file:
         try:
-            secret = read_secret_file(f"archives.{name}.auth.token_file", Path(file).expanduser())
+            secret = read_secret_file(f"{section}.{name}.auth.token_file", Path(file).expanduser())
         except ConfigError as error:
             raise AuthenticationError(str(error)) from error.__cause__
     if secret and secret.isascii() and secret.isprintable() and " " not in secret:
@@ -69,7 +75,7 @@ def read_token(name: str, auth: Mapping[str, str]) -> Token | None:
     places += [f"file {file}"] if file else []
     found = "a value with blanks or other characters that no token has" if secret else "nothing"
     raise AuthenticationError(
-        f"archives.{name}.auth: found {found} in {' and '.join(places)}, expected the token of the"
+        f"{section}.{name}.auth: found {found} in {' and '.join(places)}, expected the token of the"
         " service"
     )
 

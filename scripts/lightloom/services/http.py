@@ -69,7 +69,9 @@ class ServiceSession(requests.Session):
     reads: Reads
 
 
-def service_session(spec: ServiceSpec, state: Path) -> ServiceSession:
+def service_session(
+    spec: ServiceSpec, state: Path, *, scheme: str = "Bearer", section: str = "archives"
+) -> ServiceSession:
     """Open a session for the requests of one archive.
 
     Parameters
@@ -78,6 +80,10 @@ def service_session(spec: ServiceSpec, state: Path) -> ServiceSession:
         Its limits, its endpoint and where its token is found.
     state : Path
         Folder shared by the jobs of all services.
+    scheme : str, optional
+        What stands before the token in the header; empty for services that want it alone.
+    section : str, optional
+        Section of the configuration that has the service, for messages.
 
     Returns
     -------
@@ -92,12 +98,12 @@ def service_session(spec: ServiceSpec, state: Path) -> ServiceSession:
     AuthenticationError
         If the entry asks for a token and there is none, or others can read its file.
     """
-    token = read_token(spec.name, spec.auth)
+    token = read_token(spec.name, spec.auth, section)
     session = ServiceSession()
     session.reads = Reads()
     session.headers["User-Agent"] = f"lightloom/{lightloom.__version__}"
     if token:
-        session.auth = _TokenAuth(token, spec.endpoint)
+        session.auth = _TokenAuth(token, spec.endpoint, scheme)
     adapter = _GovernedAdapter(
         session, Governor(service_folder(state, spec), spec.limits), spec, token
     )
@@ -180,13 +186,13 @@ def _kind(error: BaseException) -> type[ArchiveError] | None:
 class _TokenAuth(AuthBase):
     """Sends the token to the archive's own server, and to no other."""
 
-    def __init__(self, token: Token, endpoint: str) -> None:
-        self._token = token
+    def __init__(self, token: Token, endpoint: str, scheme: str) -> None:
+        self._header = token.header_of(scheme)
         self._server = _server(endpoint)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if _server(request.url or "") == self._server:
-            request.headers["Authorization"] = self._token.header
+            request.headers["Authorization"] = self._header
         return request
 
 

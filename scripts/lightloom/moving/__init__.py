@@ -1,0 +1,1 @@
+"""Moving objects: comets and asteroids, matched with alerts along their tracks."""

@@ -1,0 +1,296 @@
+"""Jobs for moving objects against servers that answer as Horizons and Kowalski do."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import penquins
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from laboratory import Laboratory
+from lightloom.config import DaskConfig
+from lightloom.config_schema import find_problems
+from lightloom.errors import ArchiveSchemaError, BadRequestError
+from lightloom.moving.cones import Cone
+from lightloom.moving.config import MovingConfig
+from lightloom.moving.fetch import fetch_ephemerides
+from lightloom.moving.horizons import Horizons
+from lightloom.moving.match import match_objects, open_kowalski
+from lightloom.moving.merge import ledger, light_curves, merge_moving
+from lightloom.moving.schema import MATCH
+from lightloom.moving.service import ServiceSpec
+from lightloom.moving.windows import Window, windows
+from lightloom.sky.moving.alerts import AlertNumbers
+from lightloom.sky.moving.build import write_moving
+
+OBJECTS = ["46P/Wirtanen", "2I/Borisov", "Ceres"]
+TOKEN = "let-me-in"
+
+
+@pytest.fixture(scope="module")
+def sky(small_sky: Path) -> Path:
+    if not (small_sky / "moving").exists():
+        write_moving(small_sky / "moving", small_sky / "services", 3, AlertNumbers(200, 1, 300))
+    return small_sky
+
+
+@pytest.fixture(scope="module")
+def moving_laboratory(sky: Path):
+    with Laboratory(sky, tokens={"kowalski": TOKEN}) as running:
+        yield running
+
+
+class Search:
+    """The jobs of one block, in a folder of their own."""
+
+    def __init__(self, folder: Path, sky: Path, laboratory: Laboratory) -> None:
+        self.folder = folder
+        self.laboratory = laboratory
+        limits = {"requests_per_s": 500, "attempts": 1, "longest_wait_s": 0.1, "timeout_s": 20}
+        self.section: dict[str, Any] = {
+            "objects": OBJECTS,
+            "start": "2019-01-01",
+            "stop": "2019-03-01",
+            "ephemerides": {
+                "endpoint": laboratory.url("horizons") + "/api/horizons.api",
+                "limits": limits,
+            },
+            "sources": {
+                "files": {
+                    "kind": "alerts_parquet",
+                    "endpoint": str(sky / "moving" / "alerts.parquet"),
+                },
+                "kowalski": {
+                    "kind": "kowalski",
+                    "endpoint": laboratory.url("kowalski"),
+                    "auth": {"token_env": "TEST_KOWALSKI"},
+                    "limits": limits,
+                },
+            },
+        }
+
+    @property
+    def config(self) -> MovingConfig:
+        section = json.loads(json.dumps(self.section))
+        schema = {"$ref": "moving.schema.yaml#/$defs/moving"}
+        assert not find_problems({"moving": section}, {"properties": {"moving": schema}})
+        return MovingConfig.from_dict(section)
+
+    def run(self) -> list[dict[str, Any]]:
+        config, paths = self.config, {}
+        options = {
+            "windows": list(windows(config.start, config.stop, config.window)),
+            "config": config,
+            "state": self.folder / ".services",
+            "dask_config": DaskConfig("threads"),
+            "threads": 2,
+            "mem_mb": 1000,
+        }
+        for step in ("ephemerides", "matches"):
+            paths[step] = self.folder / step / "block.json"
+        fetch_ephemerides(names=sorted(config.objects), status_path=paths["ephemerides"], **options)
+        match_objects(
+            ephemerides=json.loads(paths["ephemerides"].read_text()),
+            ephemerides_folder=paths["ephemerides"].parent,
+            status_path=paths["matches"],
+            **options,
+        )
+        return json.loads(paths["matches"].read_text())["records"]
+
+    def results(self) -> dict[str, pa.Table]:
+        names = {
+            "matches_path": "objects",
+            "lightcurves_path": "lightcurves.parquet",
+            "labelled_path": "labelled.parquet",
+            "ledger_path": "ledger.parquet",
+        }
+        status = self.folder / "matches" / "block.json"
+        n_expected = len(json.loads(status.read_text())["records"])
+        paths = {key: self.folder / name for key, name in names.items()}
+        merge_moving(statuses=[status], n_expected=n_expected, **paths)
+        return {name: pq.read_table(self.folder / name) for name in names.values()}
+
+    def asked(self, service: str) -> list[dict[str, Any]]:
+        return [one for one in self.laboratory.log() if one["service"] == service]
+
+
+@pytest.fixture
+def search(
+    tmp_path: Path, sky: Path, moving_laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> Search:
+    monkeypatch.setenv("TEST_KOWALSKI", TOKEN)
+    moving_laboratory.faults([])
+    moving_laboratory.clear_log()
+    return Search(tmp_path, sky, moving_laboratory)
+
+
+def states(records: list[dict[str, Any]], **chosen: str) -> set[str]:
+    return {
+        one["state"] for one in records if all(one[key] == value for key, value in chosen.items())
+    }
+
+
+def test_both_sources_find_what_must_be_found(search: Search, sky: Path) -> None:
+    search.run()
+    results = search.results()
+    truth = pq.read_table(sky / "moving" / "truth" / "matches.parquet").to_pandas()
+    sigma = (truth.ra_3sigma_arcsec**2 + truth.dec_3sigma_arcsec**2) ** 0.5
+    inside = (truth.mid_mjd >= 58484) & (truth.mid_mjd < 58543)
+    wanted = truth[inside & (truth.separation_arcsec <= 5.0 + sigma.clip(upper=60.0))]
+    ids = {"46P": OBJECTS[0], "2I": OBJECTS[1], "1": OBJECTS[2]}
+    expected = {
+        (ids[name], candid)
+        for name, candid in zip(wanted.designation, wanted.candid, strict=True)
+        if name in ids
+    }
+    assert len(expected) > 3
+    found = results["objects"].to_pandas()
+    for source in ("files", "kowalski"):
+        mine = found[found.source == source]
+        assert set(zip(mine.objectid, mine.candid, strict=True)) == expected
+        assert len(mine) == len(expected)
+    lines = results["ledger.parquet"].to_pandas()
+    assert len(lines) == 3 * 2 * 2
+    assert set(lines.state) == {"data", "searched_empty"}
+    assert results["lightcurves.parquet"].num_rows == len(found)
+    assert set(results["lightcurves.parquet"]["archive"].to_pylist()) == {"files", "kowalski"}
+    # A grid of 10 minutes has 144 cones a day.
+    cones = lines[lines.source == "kowalski"].n_requests.sum()
+    assert 0 < cones <= 3 * 59 * 144 / 100
+
+
+def test_a_second_run_asks_nothing_and_a_new_month_only_that(search: Search) -> None:
+    search.run()
+    first = {path: path.read_bytes() for path in sorted(search.folder.rglob("*/*/*.parquet"))}
+    search.laboratory.clear_log()
+    search.run()
+    assert not search.laboratory.log()
+    search.section["stop"] = "2019-04-01"
+    search.run()
+    # One for each object to find its name, and one for the month.
+    times = [one["targets"] for one in search.asked("horizons")]
+    assert len(times) <= 3 * 3
+    assert all("2019-02" not in str(one) or "2019-03" in str(one) for one in times)
+    assert {path: path.read_bytes() for path in first} == first
+    search.laboratory.clear_log()
+    search.section["objects"] = [*OBJECTS, "29P"]
+    search.run()
+    assert {str(one["targets"]).count("46P") for one in search.asked("horizons")} == {0}
+    assert 0 < len(search.asked("horizons")) <= 1 + 3 * 2
+    assert {path: path.read_bytes() for path in first} == first
+
+
+def test_an_interrupted_run_goes_on_without_double_or_lost_matches(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search.run()
+    whole = search.results()["objects"]
+    files = sorted((search.folder / "matches").rglob("*.parquet"))
+    tracks = sorted((search.folder / "ephemerides").rglob("*.parquet"))
+    for path in (*files[::2], *tracks[::3]):
+        path.unlink()
+    # What a killed job leaves of a file that it was writing.
+    tracks[1].write_bytes(tracks[1].read_bytes()[:100])
+    for status in search.folder.glob("*/block.json"):
+        status.unlink()
+    search.run()
+    assert search.results()["objects"].equals(whole)
+
+
+def test_what_cannot_be_found_has_its_state_and_the_others_carry_on(search: Search) -> None:
+    search.section["objects"] = [*OBJECTS, "C/1899 X9", "Nosuchname"]
+    records = search.run()
+    for name in ("C/1899 X9", "Nosuchname"):
+        assert states(records, object=name) == {"unresolved"}
+    for name in OBJECTS:
+        assert states(records, object=name) <= {"data", "searched_empty"}
+    messages = {one["message"] for one in records if one["object"] == "Nosuchname"}
+    assert messages == {"Nosuchname: Horizons knows no such object; check its designation"}
+    assert ledger(records).num_rows == 5 * 2 * 2
+
+
+def test_horizons_is_down(search: Search) -> None:
+    search.laboratory.faults([{"service": "horizons", "action": "status", "status": 503}])
+    records = search.run()
+    assert states(records) == {"failed"}
+    assert {one["error_class"] for one in records} == {"transient"}
+    search.laboratory.faults([])
+    search.folder.joinpath(".services").rename(search.folder / "old")
+    assert states(search.run()) == {"data", "searched_empty"}
+
+
+def test_kowalski_is_down_and_the_files_carry_on(search: Search) -> None:
+    search.laboratory.faults([{"service": "kowalski", "action": "status", "status": 502}])
+    records = search.run()
+    assert states(records, source="kowalski") == {"failed"}
+    assert states(records, source="files") == {"data", "searched_empty"}
+
+
+@pytest.mark.parametrize("token", [f"{TOKEN}@1000", "wrong", ""])
+def test_a_token_that_is_not_taken(
+    search: Search, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("TEST_KOWALSKI", token)
+    records = search.run()
+    assert states(records, source="kowalski") == {"failed"}
+    failed = [one for one in records if one["source"] == "kowalski"]
+    assert {one["error_class"] for one in failed} == {"authentication"}
+    expected = {f"{TOKEN}@1000": "token has expired", "wrong": "token is invalid"}.get(
+        token, "found nothing in environment variable TEST_KOWALSKI"
+    )
+    assert all(expected in one["message"] for one in failed)
+    assert all(TOKEN not in one["message"] for one in failed)
+    assert states(records, source="files") == {"data", "searched_empty"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "message"),
+    [
+        ({"status": "success", "message": "done"}, ArchiveSchemaError, "has no data"),
+        ({"status": "error", "message": "no such user"}, BadRequestError, "no such user"),
+        (
+            {"status": "success", "data": {"ZTF_alerts": {"cone0": None}}},
+            ArchiveSchemaError,
+            "list",
+        ),
+        ({"status": "success", "data": {}}, ArchiveSchemaError, "no alerts of ZTF_alerts"),
+    ],
+)
+def test_replies_without_data(search: Search, monkeypatch, reply, kind, message) -> None:
+    """Such replies are an answer with status 200, so a state of their own tells of them."""
+    monkeypatch.setattr(
+        penquins.Kowalski, "single_query", lambda self, query: {query[1]: dict(reply)}
+    )
+    (source,) = [one for one in search.config.sources if one.kind == "kowalski"]
+    cones = [Cone(10.0, 10.0, 60.0, 58500.0, 58501.0)]
+    with pytest.raises(kind, match=message):
+        open_kowalski(source, search.folder).alerts(cones, Window("day", 58500.0, 58501.0))
+    records = search.run()
+    assert states(records, source="kowalski") == {"failed"}
+    assert states(records, source="files") == {"data", "searched_empty"}
+
+
+def test_light_curves_of_nothing() -> None:
+    assert light_curves(MATCH.empty_table()).num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("1P", "1P/Halley"),
+        ("67P/Churyumov-Gerasimenko", "67P/Churyumov-Gerasimenko"),
+        ("73P-BT", "73P-BT/Schwassmann-Wachmann 3"),
+        ("C/2020 F3 (NEOWISE)", "C/2020 F3 (NEOWISE)"),
+        ("2I = C/2019 Q4", "2I/Borisov"),
+        ("Ceres", "1 Ceres (A801 AA)"),
+        ("99942", "99942 Apophis (2004 MN4)"),
+    ],
+)
+def test_names_resolve(search: Search, tmp_path: Path, name: str, expected: str) -> None:
+    config = search.config.ephemerides
+    horizons = Horizons(
+        ServiceSpec("horizons", config.endpoint, config.limits), tmp_path, "I41", 90000
+    )
+    assert horizons.resolve(name, 58500.0).name == expected
