@@ -23,8 +23,8 @@ from lightloom.moving.merge import ledger, light_curves, merge_moving
 from lightloom.moving.schema import MATCH
 from lightloom.moving.service import ServiceSpec
 from lightloom.moving.windows import Window, windows
-from lightloom.sky.moving.build import write_moving
 from lightloom.sky.moving.alerts import AlertNumbers
+from lightloom.sky.moving.build import write_moving
 
 OBJECTS = ["46P/Wirtanen", "2I/Borisov", "Ceres"]
 TOKEN = "let-me-in"
