@@ -1,6 +1,7 @@
 """Jobs for moving objects against servers that answer as Horizons and Kowalski do."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,12 @@ TOKEN = "let-me-in"
 
 
 @pytest.fixture(scope="module")
-def sky(small_sky: Path) -> Path:
-    if not (small_sky / "moving").exists():
-        write_moving(small_sky / "moving", small_sky / "services", 3, AlertNumbers(200, 1, 300))
-    return small_sky
+def sky(small_sky: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small sky with more alerts of moving objects."""
+    folder = tmp_path_factory.mktemp("moving") / "sky"
+    shutil.copytree(small_sky, folder, ignore=shutil.ignore_patterns("moving"))
+    write_moving(folder / "moving", folder / "services", 3, AlertNumbers(200, 1, 300))
+    return folder
 
 
 @pytest.fixture(scope="module")
