@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lightloom.archives.base import SOURCES, Answer, Request
 from lightloom.board import COMPLETE, FAILED, INCOMPLETE, BoardReader
-from lightloom.carry import keep_partial
+from lightloom.carry import keep_until_merged
 from lightloom.cli import app
 from lightloom.config import ArchiveSpec
 from lightloom.errors import ResultError
@@ -87,7 +87,7 @@ def test_a_failed_attempt_counts_until_the_next_one(run: SmallRun) -> None:
     status = json.loads(part.status_path.read_text())
     part.status_path.unlink()
     made_old(run.results / "parts")
-    keep_partial(part.path, part.path, status)
+    keep_until_merged(part.path, part.path, status)
     board = BoardReader(run.results).read()
     assert dict(board.archives[1].jobs) == {"failed": 1}
     assert (board.failed, board.archives[1].done, board.exit_code) == (1, 2, FAILED)

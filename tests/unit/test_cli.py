@@ -33,7 +33,7 @@ def test_every_command_has_help_with_an_example(path: tuple[str, ...], command: 
     example = re.search(r"Example: `lightloom ([^`]+)`", command.help or "")
     assert example, path
     assert example[1].startswith(" ".join(path))
-    for option in re.findall(r"--[a-z][\w-]*", example[1]):
+    for option in re.findall(r"--[a-z][\w-]*", example[1].partition(" -- ")[0]):
         known = {name for parameter in command.params for name in parameter.opts}
         # An option of the command that an example quotes is not one of ours.
         assert option in known or f'"{option}' in example[1] or option == "--cores", option

@@ -187,12 +187,14 @@ class _TokenAuth(AuthBase):
     """Sends the token to the archive's own server, and to no other."""
 
     def __init__(self, token: Token, endpoint: str, scheme: str) -> None:
-        self._header = token.header_of(scheme)
+        # The header is made when it is sent: a token does not show itself, a text would.
+        self._token = token
+        self._scheme = scheme
         self._server = _server(endpoint)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if _server(request.url or "") == self._server:
-            request.headers["Authorization"] = self._header
+            request.headers["Authorization"] = self._token.header_of(self._scheme)
         return request
 
 

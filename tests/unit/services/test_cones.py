@@ -1,6 +1,7 @@
 """Targets grouped into cones, and matched with what is found."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,7 +67,8 @@ def test_pairs_are_those_within_the_radius(first: list, second: list, radius: fl
             away = separation_arcsec(
                 ra_deg[one], dec_deg[one], found_ra_deg[other], found_dec_deg[other]
             )
-            assert pairs.get((one, other)) == (away if away <= radius else None)
+            expected = pytest.approx(away, rel=1e-12) if away <= radius else None
+            assert pairs.get((one, other)) == expected
     assert sorted(zip(target, match_arcsec, strict=True)) == list(
         zip(target, match_arcsec, strict=True)
     )
