@@ -66,19 +66,18 @@ def render(board: "Board") -> "Group":
     from lightloom.progress import duration
 
     archives = Table(box=None, pad_edge=False)
-    for name in ("archive", "release"):
-        archives.add_column(name)
-    for name in ("targets done", "failed", *(f"jobs {state}" for state in JOB_STATES)):
-        archives.add_column(name, justify="right")
+    archives.add_column("archive", no_wrap=True)
+    for name in ("targets", "failed"):
+        archives.add_column(name, justify="right", no_wrap=True)
+    archives.add_column("jobs")
     for name in ("requests", "MB", "targets/s"):
-        archives.add_column(name, justify="right")
+        archives.add_column(name, justify="right", no_wrap=True)
     for one in board.archives:
         archives.add_row(
             one.archive,
-            one.release,
-            f"{one.done} of {one.targets}",
+            f"{one.done}/{one.targets}",
             Text(str(one.failed or ""), style="bold red"),
-            *(str(one.jobs[state] or "") for state in JOB_STATES),
+            ", ".join(f"{one.jobs[state]} {state}" for state in JOB_STATES if one.jobs[state]),
             str(one.requests),
             f"{one.bytes / 1e6:.1f}",
             "" if one.targets_per_s is None else f"{one.targets_per_s:.3g}",
