@@ -15,6 +15,7 @@ SAMPLE_ROWS = slice(1, 13)
 MAX_TARGETS = 5
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a module in one process, for they share what its fixtures make.
 

@@ -1,6 +1,8 @@
 """Searching with Lightloom: as the workflow does, and with the catalogue engine alone."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,9 @@ _THREADS, _MEM_MB = 2, 2000
 
 def workflow(question: Question) -> Found:
     """Fetch a shard as the workflow's job does: Dask client, calibration, part and status."""
-    part, status = question.scratch / "part.parquet", question.scratch / "part.status.json"
+    # A folder of its own: a fetch goes on with what an earlier one has left beside its part.
+    folder = Path(tempfile.mkdtemp(dir=question.scratch))
+    part, status = folder / "part.parquet", folder / "part.status.json"
     fetch_shard(
         shard_path=question.shard,
         part_path=part,
