@@ -4,9 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-# Two at a time: most tests wait for processes that they start.
+# Two at a time, as most tests wait for processes that they start; those of a file share what its fixtures make.
 TEST_PROCESSES ?= 2
-PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup
+PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 # Each job would compile every import again.
 unexport PYTHONDONTWRITEBYTECODE

@@ -15,17 +15,6 @@ SAMPLE_ROWS = slice(1, 13)
 MAX_TARGETS = 5
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a module in one process, for they share what its fixtures make.
-
-    Those of workflows share nothing within a module, and are the longest: they are spread.
-    """
-    for item in items:
-        if item.path.parent.name != "workflow" and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-
-
 @pytest.fixture(scope="session")
 def sky(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded sky around the sample of Yang et al. (2018)."""

@@ -65,13 +65,7 @@ def dask_config() -> Iterator[DaskConfig]:
         yield DaskConfig("address", address=cluster.scheduler_address)
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(name, marks=pytest.mark.xdist_group(f"faults of {name}"))
-        for name in sorted(SERVICES)
-    ],
-)
+@pytest.fixture(scope="module", params=sorted(SERVICES))
 def undisturbed(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
