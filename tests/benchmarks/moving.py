@@ -10,7 +10,6 @@ import argparse
 import json
 import multiprocessing
 import pickle
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -99,7 +98,9 @@ def joined(paths: list[Path]) -> tuple[set[tuple[int, int]], float, float]:
             part, mine, *alerts = pickle.load(file)
         pairs = find_pairs(part, np.full(len(part), RADIUS_ARCSEC), *alerts)
         found.update(zip(pairs.object.tolist(), mine[pairs.alert].tolist(), strict=True))
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+    # Not getrusage: its peak is inherited from the process that has started this one.
+    status = Path("/proc/self/status").read_text()
+    peak_mb = int(status.partition("VmHWM:")[2].split()[0]) / 1024.0
     return found, time.perf_counter() - begun, peak_mb
 
 
