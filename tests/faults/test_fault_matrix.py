@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dask
 import pyarrow as pa
 import pytest
 from distributed import LocalCluster
 from service_runs import HASTY, SERVICES, ServiceRun, load_spec, shard_for
 
 from laboratory import Laboratory
+from lightloom.cluster.settings import SETTINGS
 from lightloom.config import DaskConfig
 from lightloom.schema import FINAL_STATES, STATES
 
@@ -59,9 +61,12 @@ class Undisturbed:
 @pytest.fixture(scope="module")
 def dask_config() -> Iterator[DaskConfig]:
     """Workers for all runs: starting some for each would take longer than the runs."""
-    with LocalCluster(
-        n_workers=1, threads_per_worker=4, processes=False, dashboard_address=":0"
-    ) as cluster:
+    with (
+        dask.config.set(SETTINGS),
+        LocalCluster(
+            n_workers=1, threads_per_worker=4, processes=False, dashboard_address=":0"
+        ) as cluster,
+    ):
         yield DaskConfig("address", address=cluster.scheduler_address)
 
 

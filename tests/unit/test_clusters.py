@@ -14,6 +14,7 @@ from distributed import Client, LocalCluster
 
 import lightloom
 from lightloom.cluster.client import dask_client
+from lightloom.cluster.settings import SETTINGS
 from lightloom.cluster.workers import check_versions, versions
 from lightloom.config import DaskConfig
 from lightloom.errors import ClusterError, ConfigError
@@ -41,9 +42,12 @@ def test_small_jobs_stay_in_their_process(kind: str, n_requests: int, own_proces
 
 @pytest.fixture
 def running_cluster() -> Iterator[LocalCluster]:
-    with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
-    ) as cluster:
+    with (
+        dask.config.set(SETTINGS),
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+        ) as cluster,
+    ):
         yield cluster
 
 
