@@ -156,31 +156,3 @@ def assert_goes_on(
     assert project.digests() == laptop
     assert run_on(slurm, project, "--dry-run").nothing_to_do
     assert slurm.jobs() == []
-
-
-def test_limits_hold_across_nodes(
-    slurm: Slurm, sky: Path, laboratory: Laboratory, tmp_path: Path
-) -> None:
-    laboratory.clear_log()
-    project = services_project(
-        tmp_path / "project",
-        sky,
-        laboratory,
-        ["nsc", "xmm"],
-        retries=0,
-        # Four jobs of two cores are more than a node has.
-        threads=2,
-        requests_per_s=6,
-        concurrent_requests=2,
-        targets_per_query=1,
-    )
-    log = slurm.folder / "slurmctld.log"
-    before = len(log.read_text())
-    run = run_on(slurm, project, "--group-components", "merge_shard=25")
-    assert run.returncode == 0, run.output
-    nodes = {node for node in slurm.nodes if f"NodeList={node} " in log.read_text()[before:]}
-    assert nodes == set(slurm.nodes)
-    for service in ("nsc", "heasarc"):
-        assert len(laboratory.log(service)) > 12
-        assert laboratory.max_requests_in_window(1.0, service) <= 6
-        assert laboratory.max_concurrent(service) <= 2
