@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,11 +115,20 @@ class BackgroundRun:
             return False
         os.kill(self.pid, signal.SIGTERM)
         deadline = time.monotonic() + END_S
-        while self.is_running():
+        while processes := [one for one in psutil.process_iter() if self._has_living(one)]:
             time.sleep(_POLL_S)
             if time.monotonic() > deadline:
-                os.killpg(self.pid, signal.SIGKILL)
+                for process in processes:
+                    with suppress(psutil.NoSuchProcess):
+                        process.kill()
         return True
+
+    def _has_living(self, process: psutil.Process) -> bool:
+        """Tell whether a process belongs to the run; the dead may stay listed for ever."""
+        try:
+            return os.getsid(process.pid) == self.pid and process.status() != psutil.STATUS_ZOMBIE
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            return False
 
 
 def submit(results: Path, target: str, options: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -29,7 +29,7 @@ KINDS = ("detection", "limit", "forced", "event")
 QUALITY_GOOD, QUALITY_SUSPECT, QUALITY_BAD = 0, 1, 2
 
 
-def _field(
+def column(
     name: str,
     type_: pa.DataType,
     description: str,
@@ -38,131 +38,132 @@ def _field(
     ucd: str = "",
     nullable: bool = True,
 ) -> pa.Field:
+    """Return a column with its description, unit (VOUnits) and UCD."""
     metadata = {"description": description, "unit": unit, "ucd": ucd}
     return pa.field(name, type_, nullable, {k: v for k, v in metadata.items() if v})
 
 
 LIGHTCURVE = pa.schema(
     [
-        _field(
+        column(
             "objectid",
             pa.string(),
             "the target, as the sample names it",
             ucd="meta.id;meta.main",
             nullable=False,
         ),
-        _field(
+        column(
             "archive",
             pa.string(),
             "catalogue entry the row comes from",
             ucd="meta.curation",
             nullable=False,
         ),
-        _field(
+        column(
             "band",
             pa.string(),
             "band, as the archive names it",
             ucd="instr.bandpass",
             nullable=False,
         ),
-        _field(
+        column(
             "time_mjd",
             pa.float64(),
             "time as published, in time_scale at time_ref",
             unit="d",
             ucd="time.epoch",
         ),
-        _field(
+        column(
             "time_scale",
             pa.string(),
             "time scale of time_mjd: utc, tai, tdb or tcb",
             ucd="time.scale",
             nullable=False,
         ),
-        _field(
+        column(
             "time_ref",
             pa.string(),
             "place to which time_mjd refers: topocentre, geocentre, heliocentre or barycentre",
             ucd="meta.ref",
             nullable=False,
         ),
-        _field(
+        column(
             "time_mjd_tdb",
             pa.float64(),
             "the same instant as MJD in TDB at the barycentre",
             unit="d",
             ucd="time.epoch",
         ),
-        _field(
+        column(
             "flux_mjy",
             pa.float64(),
             "flux density, null where none is defined",
             unit="mJy",
             ucd="phot.flux.density",
         ),
-        _field(
+        column(
             "flux_err_mjy",
             pa.float64(),
             "1-sigma error of flux_mjy",
             unit="mJy",
             ucd="stat.error;phot.flux.density",
         ),
-        _field("native_value", pa.float64(), "the value as published, in native_unit", ucd="phot"),
-        _field(
+        column("native_value", pa.float64(), "the value as published, in native_unit", ucd="phot"),
+        column(
             "native_err", pa.float64(), "its 1-sigma error, in native_unit", ucd="stat.error;phot"
         ),
-        _field(
+        column(
             "native_unit",
             pa.string(),
             "unit of native_value and native_err",
             ucd="meta.unit",
             nullable=False,
         ),
-        _field(
+        column(
             "mag_system",
             pa.string(),
             "magnitude system of the native value: AB or Vega",
             ucd="meta.code",
         ),
-        _field("flags_native", pa.int64(), "the archive's own flag bits", ucd="meta.code.qual"),
-        _field(
+        column("flags_native", pa.int64(), "the archive's own flag bits", ucd="meta.code.qual"),
+        column(
             "quality",
             pa.int8(),
             "0 good, 1 suspect, 2 bad, by the archive's recommended use of its flags",
             ucd="meta.code.qual",
             nullable=False,
         ),
-        _field(
+        column(
             "kind",
             pa.string(),
             "detection, limit, forced or event",
             ucd="meta.code.class",
             nullable=False,
         ),
-        _field("survey_object_id", pa.string(), "the source's id in the archive", ucd="meta.id"),
-        _field(
+        column("survey_object_id", pa.string(), "the source's id in the archive", ucd="meta.id"),
+        column(
             "survey_field",
             pa.string(),
             "field (or tile) and detector of the observation",
             ucd="meta.id;obs.field",
         ),
-        _field(
+        column(
             "exposure_id",
             pa.string(),
             "the exposure's id in the archive",
             ucd="meta.id;obs.exposure",
         ),
-        _field(
+        column(
             "match_arcsec",
             pa.float64(),
             "distance of the source from the target at the catalogue's epoch",
             unit="arcsec",
             ucd="pos.angDistance",
         ),
-        _field(
+        column(
             "exposure_s", pa.float64(), "exposure time", unit="s", ucd="time.duration;obs.exposure"
         ),
-        _field(
+        column(
             "native_columns",
             pa.string(),
             "further native columns as a JSON object",
@@ -173,8 +174,8 @@ LIGHTCURVE = pa.schema(
 
 SHARD = pa.schema(
     [
-        _field("objectid", pa.string(), "the target's id", ucd="meta.id;meta.main", nullable=False),
-        _field(
+        column("objectid", pa.string(), "the target's id", ucd="meta.id;meta.main", nullable=False),
+        column(
             "ra_deg",
             pa.float64(),
             "right ascension, ICRS",
@@ -182,7 +183,7 @@ SHARD = pa.schema(
             ucd="pos.eq.ra;meta.main",
             nullable=False,
         ),
-        _field(
+        column(
             "dec_deg",
             pa.float64(),
             "declination, ICRS",
@@ -190,29 +191,29 @@ SHARD = pa.schema(
             ucd="pos.eq.dec;meta.main",
             nullable=False,
         ),
-        _field(
+        column(
             "pmra_masyr",
             pa.float64(),
             "proper motion in ra, times cos(dec)",
             unit="mas.yr-1",
             ucd="pos.pm;pos.eq.ra",
         ),
-        _field(
+        column(
             "pmdec_masyr",
             pa.float64(),
             "proper motion in dec",
             unit="mas.yr-1",
             ucd="pos.pm;pos.eq.dec",
         ),
-        _field("parallax_mas", pa.float64(), "parallax", unit="mas", ucd="pos.parallax"),
-        _field(
+        column("parallax_mas", pa.float64(), "parallax", unit="mas", ucd="pos.parallax"),
+        column(
             "ref_epoch_jyear",
             pa.float64(),
             "epoch of the position, Julian year",
             unit="yr",
             ucd="meta.ref;time.epoch",
         ),
-        _field(
+        column(
             "_healpix_29",
             pa.int64(),
             "nested HEALPix cell of order 29",
@@ -225,9 +226,9 @@ SHARD = pa.schema(
 SAMPLE = pa.schema(
     [
         *SHARD,
-        _field("labels", pa.list_(pa.string()), "every label given to the target", nullable=False),
-        _field("source_ids", pa.list_(pa.string()), "every id given to the target", nullable=False),
-        _field("shard", pa.string(), "the shard it falls in", nullable=False),
+        column("labels", pa.list_(pa.string()), "every label given to the target", nullable=False),
+        column("source_ids", pa.list_(pa.string()), "every id given to the target", nullable=False),
+        column("shard", pa.string(), "the shard it falls in", nullable=False),
     ]
 )
 
@@ -242,8 +243,8 @@ TARGET_ROWS = pa.schema(
 #: Kept apart from the sample: row numbers change with the order of a table, targets do not.
 SOURCE_ROWS = pa.schema(
     [
-        _field("objectid", pa.string(), "the target", ucd="meta.id;meta.main", nullable=False),
-        _field(
+        column("objectid", pa.string(), "the target", ucd="meta.id;meta.main", nullable=False),
+        column(
             "source_rows",
             pa.list_(pa.string()),
             "source:row of each row merged into it",
@@ -255,12 +256,12 @@ SOURCE_ROWS = pa.schema(
 #: Kept apart for the same reason: what nobody uses here changes no target.
 EXTRA_COLUMNS = pa.schema(
     [
-        _field("objectid", pa.string(), "the target", ucd="meta.id;meta.main", nullable=False),
-        _field("source", pa.string(), "the table", ucd="meta.id", nullable=False),
-        _field(
+        column("objectid", pa.string(), "the target", ucd="meta.id;meta.main", nullable=False),
+        column("source", pa.string(), "the table", ucd="meta.id", nullable=False),
+        column(
             "row", pa.int64(), "the row in the table, from 1", ucd="meta.number", nullable=False
         ),
-        _field(
+        column(
             "extra_columns",
             pa.string(),
             "its further columns as a JSON object, each value as it is written",
@@ -272,31 +273,31 @@ EXTRA_COLUMNS = pa.schema(
 
 LEDGER = pa.schema(
     [
-        _field("objectid", pa.string(), "the target", ucd="meta.id;meta.main", nullable=False),
-        _field("archive", pa.string(), "the archive", ucd="meta.curation", nullable=False),
-        _field(
+        column("objectid", pa.string(), "the target", ucd="meta.id;meta.main", nullable=False),
+        column("archive", pa.string(), "the archive", ucd="meta.curation", nullable=False),
+        column(
             "state", pa.string(), "how the search ended", ucd="meta.code.status", nullable=False
         ),
-        _field("n_rows", pa.int64(), "light-curve rows", ucd="meta.number", nullable=False),
-        _field(
+        column("n_rows", pa.int64(), "light-curve rows", ucd="meta.number", nullable=False),
+        column(
             "n_sources", pa.int64(), "survey objects matched", ucd="meta.number", nullable=False
         ),
-        _field(
+        column(
             "match_arcsec",
             pa.float64(),
             "distance of the nearest match",
             unit="arcsec",
             ucd="pos.angDistance",
         ),
-        _field("error_class", pa.string(), "class of the failure", ucd="meta.code.error"),
-        _field(
+        column("error_class", pa.string(), "class of the failure", ucd="meta.code.error"),
+        column(
             "message",
             pa.string(),
             "what went wrong, or why the match is ambiguous",
             ucd="meta.note",
         ),
-        _field("release", pa.string(), "data release asked", ucd="meta.version"),
-        _field("shard", pa.string(), "the shard it was asked in", ucd="meta.id", nullable=False),
+        column("release", pa.string(), "data release asked", ucd="meta.version"),
+        column("shard", pa.string(), "the shard it was asked in", ucd="meta.id", nullable=False),
     ]
 )
 

@@ -6,16 +6,14 @@ month or a new object is fetched alone.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
-
 from lightloom.config import DaskConfig
-from lightloom.errors import ArchiveDownError, ArchiveError, TransientArchiveError
+from lightloom.errors import ArchiveError, TransientArchiveError
 from lightloom.moving.config import MovingConfig
 from lightloom.moving.ephemeris import build_track
 from lightloom.moving.horizons import Horizons, Target
@@ -25,6 +23,7 @@ from lightloom.moving.service import ServiceSpec
 from lightloom.moving.tracks import Tracks
 from lightloom.moving.windows import Window
 from lightloom.moving.work import read_keyed, spread, write_keyed
+from lightloom.services.retries import retrying
 from lightloom.storage import write_json
 
 #: State in the ledger by the class of the error; others are failures.
@@ -62,20 +61,6 @@ def track_key(config: MovingConfig, name: str, observatory: str, window: Window)
         "endpoint": config.ephemerides.endpoint,
         "error_arcsec": config.ephemerides.error_arcsec,
     }
-
-
-def retrying(limits: Mapping[str, Any]) -> Retrying:
-    """Return what tries again after passing failures."""
-    return Retrying(
-        retry=retry_if_exception(
-            lambda error: (
-                isinstance(error, TransientArchiveError) and not isinstance(error, ArchiveDownError)
-            )
-        ),
-        stop=stop_after_attempt(limits["attempts"]),
-        wait=wait_random_exponential(multiplier=0.5, max=limits["longest_wait_s"]),
-        reraise=True,
-    )
 
 
 def fetch_ephemerides(

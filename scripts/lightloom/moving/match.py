@@ -19,7 +19,7 @@ from lightloom.moving.alert_folder import AlertFolder
 from lightloom.moving.alerts import dc_magnitude, difference_flux_ujy, distinct
 from lightloom.moving.cones import Cone, cover
 from lightloom.moving.config import MovingConfig, SourceConfig
-from lightloom.moving.fetch import STATE_OF_ERROR, retrying
+from lightloom.moving.fetch import STATE_OF_ERROR
 from lightloom.moving.kowalski import Kowalski
 from lightloom.moving.pairs import find_pairs, search_radius_arcsec
 from lightloom.moving.plan import VERSION, file_name
@@ -30,6 +30,7 @@ from lightloom.moving.windows import Window
 from lightloom.moving.work import read_keyed, spread, write_keyed
 from lightloom.plan import digest_json
 from lightloom.schema import conform
+from lightloom.services.retries import retrying
 from lightloom.storage import sha256_file, write_json
 
 #: How far in time negatives are from the object [d], and how many shifts are tried.

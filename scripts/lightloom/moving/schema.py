@@ -1,21 +1,12 @@
 """The tables of moving objects: their columns, types, units and meaning."""
 
+from functools import partial
+
 import pyarrow as pa
 
+from lightloom import schema
 
-def column(
-    name: str,
-    type_: pa.DataType,
-    description: str,
-    *,
-    unit: str = "",
-    ucd: str = "",
-    nullable: bool = False,
-) -> pa.Field:
-    """Return a column with its description, unit (VOUnits) and UCD."""
-    metadata = {"description": description, "unit": unit, "ucd": ucd}
-    return pa.field(name, type_, nullable, {k: v for k, v in metadata.items() if v})
-
+column = partial(schema.column, nullable=False)
 
 #: States in which an object x window x source can end; see docs/moving-objects.md.
 MOVING_STATES = (
