@@ -17,8 +17,9 @@ run: $(READY)
 	$(BIN)/snakemake --cores all
 	@$(BIN)/lightloom summary
 
+# Files in this order, the long ones first, so that both processes end at about the same time.
 test: $(READY) lint
-	$(PYTEST) tests
+	$(PYTEST) --no-loadscope-reorder $(addprefix tests/,integration workflow end_to_end faults benchmarks unit)
 
 unit: $(READY)
 	$(PYTEST) tests/unit
