@@ -193,7 +193,7 @@ class Chaos:
 
     def _start_of(self, root: Path, chance: random.Random, outcome: Outcome) -> Project:
         """Return a project that has something left to do."""
-        if chance.random() < 0.25:
+        if chance.random() < 0.15:
             outcome.start = "nothing"
             return self.undisturbed.without_results(root)
         project = self.undisturbed.copy(root)

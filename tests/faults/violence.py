@@ -29,6 +29,8 @@ from project import Project
 
 Strike = Callable[[], None]
 
+#: Folder of a shared Dask cluster, in that of the project.
+_CLUSTER = "cluster"
 _DAY_S = 86_400.0
 _LOOK_EVERY_S = 0.01
 
@@ -143,34 +145,39 @@ def kill_worker(scene: Scene) -> Iterator[Strike]:
 
 @contextmanager
 def kill_scheduler(scene: Scene) -> Iterator[Strike]:
-    """SIGKILL for the scheduler of a cluster that the jobs share; the user starts it again."""
-    folder = scene.project.root / "cluster"
-    scene.configure(dask={"scheduler_file": "cluster/scheduler.json", "wait_for_workers_s": 5})
-    _cluster(scene, "start", "--workers", "2", "--folder", str(folder))
+    """SIGKILL for the scheduler of a cluster that the jobs share; the user goes on without it."""
+    with shared_cluster(scene.project) as section:
+        scene.configure(dask=section)
 
-    def strike() -> None:
-        for process in psutil.process_iter():
-            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                command = process.cmdline()
-                if "distributed.cli.dask_scheduler" in command and f"{folder}/" in " ".join(
-                    command
-                ):
-                    process.kill()
+        def strike() -> None:
+            for process in psutil.process_iter():
+                with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                    command = " ".join(process.cmdline())
+                    here = process.cwd() == str(scene.project.root)
+                    if here and "distributed.cli.dask_scheduler" in command:
+                        process.kill()
 
-    try:
         yield strike
+    scene.configure(dask={})
+
+
+@contextmanager
+def shared_cluster(project: Project) -> Iterator[dict[str, Any]]:
+    """Run a Dask cluster of two workers beside a project; give what its configuration needs."""
+    _cluster(project, "start", "--workers", "2", "--folder", _CLUSTER)
+    try:
+        yield {"scheduler_file": f"{_CLUSTER}/scheduler.json", "wait_for_workers_s": 5}
     finally:
         # Of a cluster without a scheduler there are workers left.
-        _cluster(scene, "stop", "--folder", str(folder))
-        shutil.rmtree(folder)
-        scene.configure(dask={})
+        _cluster(project, "stop", "--folder", _CLUSTER)
+        shutil.rmtree(project.root / _CLUSTER)
 
 
-def _cluster(scene: Scene, *arguments: str) -> None:
+def _cluster(project: Project, *arguments: str) -> None:
     subprocess.run(
         [sys.executable, "-m", "lightloom.cli", "cluster", *arguments],
-        cwd=scene.project.root,
-        env=os.environ | {"PYTHONPATH": str(scene.project.root / "scripts")},
+        cwd=project.root,
+        env=os.environ | {"PYTHONPATH": str(project.root / "scripts")},
         stdout=subprocess.DEVNULL,
         check=True,
     )
