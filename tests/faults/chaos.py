@@ -21,7 +21,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -41,21 +41,24 @@ SERVICE = "nsc"
 #: What a service may cost a trial: no longer waits than a test can bear.
 LIMITS = {"retries": 1, "timeout_s": 10, "attempts": 3, "longest_wait_s": 1, "breaker_pause_s": 2}
 
-#: Files by which a run is seen to have come to some point; the moment is when n of them were there.
+#: Files that are written when a run comes to some point, and what there is one of; the moment is
+#: when n of them were written. A run's start has none.
 STAGES = {
-    "plan": ("shards/plan.json", 1),
-    "fetch": ("logs/fetch/*/*.attempt1.log", 6),
-    "answer": ("parts/*/.*.unfinished.answers/*/answers.jsonl", 4),
-    "part": ("parts/*/*.parquet", 6),
-    "status": ("parts/*/*.status.json", 6),
-    "merge": ("logs/merge_shard/*.attempt1.log", 2),
-    "ledger": ("ledger/*.parquet", 2),
-    "hats": ("hats/lightcurves/*", 2),
-    "manifest": ("logs/tabulate_manifest.log", 1),
+    "start": ("", ""),
+    "fetch": ("logs/fetch/*/*.attempt1.log", "part"),
+    "answer": ("parts/*/.*.unfinished.answers/*/answers.jsonl", "part"),
+    "part": ("parts/*/*.parquet", "part"),
+    "status": ("parts/*/*.status.json", "part"),
+    "merge": ("logs/merge_shard/*.attempt1.log", "shard"),
+    "ledger": ("ledger/*.parquet", "shard"),
+    "hats": ("hats/lightcurves/*", "run"),
+    "manifest": ("logs/tabulate_manifest.log", "run"),
 }
 #: What strikes at fetches comes while there are some.
 AT_FETCHES = {"kill_fetch", "kill_worker", "kill_scheduler", "kill_service", "lose_network"}
 FETCH_STAGES = ("fetch", "answer", "part")
+#: Share of the trials that begin with nothing done.
+FROM_NOTHING = 0.15
 
 #: Folders whose content tells how a run went, not what it found.
 RECORDS = (".snakemake", "results/logs", "results/benchmarks", "results/parts/.services")
@@ -167,22 +170,25 @@ class Chaos:
 
     def _trial(self, root: Path, outcome: Outcome) -> None:
         chance = random.Random(outcome.seed)
-        project = self._start_of(root, chance, outcome)
+        project, to_do = self._start_of(root, chance, outcome)
         scene = Scene(project, self.laboratory, chance, self.longest_s, notes=outcome.notes)
         stages = FETCH_STAGES if outcome.violence in AT_FETCHES else tuple(STAGES)
         stage = chance.choice(stages)
-        delay_s = chance.choice([0.0, chance.uniform(0, 1.0)])
-        there = set(project.path().glob(STAGES[stage][0]))
-        nth = chance.randint(1, max(1, STAGES[stage][1] - len(there)))
+        pattern, each = STAGES[stage]
+        nth = chance.randint(1, to_do[each]) if each else 0
+        delay_s = chance.choice([0.0, chance.uniform(0, 1.0)]) if each else chance.uniform(0, 5.0)
         outcome.moment = f"{stage} {nth} + {delay_s:.2f} s"
-        with VIOLENCE[outcome.violence](scene) as strike, project.started() as run:
-            scene.run = run
-            output = _read_along(run)
-            outcome.struck = _comes_to(project, run, STAGES[stage][0], nth, there)
-            if outcome.struck:
-                time.sleep(delay_s)
-                strike()
-            outcome.returncode = run.wait(_END_S)
+        with VIOLENCE[outcome.violence](scene) as strike:
+            before = _written(project, pattern)
+            with project.started() as run:
+                scene.run = run
+                output = _read_along(run)
+                if _comes_to(project, run, pattern, nth, before):
+                    time.sleep(delay_s)
+                    outcome.struck = run.poll() is None
+                    if outcome.struck:
+                        strike()
+                outcome.returncode = run.wait(_END_S)
         outcome.reruns = _run_until_done(project, "".join(output))
         left = processes_of(run.pid)
         if left:
@@ -191,22 +197,25 @@ class Chaos:
         if differences:
             raise ChaosError("; ".join(differences))
 
-    def _start_of(self, root: Path, chance: random.Random, outcome: Outcome) -> Project:
-        """Return a project that has something left to do."""
-        if chance.random() < 0.15:
+    def _start_of(
+        self, root: Path, chance: random.Random, outcome: Outcome
+    ) -> tuple[Project, dict[str, int]]:
+        """Return a project that has something left to do, and how much."""
+        parts = sorted(self.undisturbed.path("parts").glob("*/*.parquet"))
+        if chance.random() < FROM_NOTHING:
             outcome.start = "nothing"
-            return self.undisturbed.without_results(root)
-        project = self.undisturbed.copy(root)
-        parts = sorted(project.path("parts").glob("*/*.parquet"))
-        # The service is what most can befall.
-        services = [part for part in parts if part.parent.name == SERVICE]
-        lost = {chance.choice(services), *chance.sample(parts, chance.randint(0, 2))}
-        for part in lost:
-            part.unlink()
-            part.with_suffix(".status.json").unlink()
-            project.path("lightcurves", part.name).unlink(missing_ok=True)
-        outcome.start = f"a run without {len(lost)} of {len(parts)} parts"
-        return project
+            project, lost = self.undisturbed.without_results(root), set(parts)
+        else:
+            # The service is what most can befall.
+            services = [part for part in parts if part.parent.name == SERVICE]
+            lost = {chance.choice(services), *chance.sample(parts, chance.randint(0, 2))}
+            project = self.undisturbed.copy(root)
+            for part in lost:
+                for name in (f"{part.stem}.parquet", f"{part.stem}.status.json"):
+                    project.path("parts", part.parent.name, name).unlink()
+            outcome.start = f"a run without {len(lost)} of {len(parts)} parts"
+        shards = {part.stem for part in lost}
+        return project, {"part": len(lost), "shard": len(shards), "run": 1}
 
 
 def small_project(root: Path, sky: Path, laboratory: Laboratory) -> Project:
@@ -226,14 +235,27 @@ def _read_along(run: subprocess.Popen[str]) -> list[str]:
     return lines
 
 
+def _written(project: Project, pattern: str) -> set[tuple[Path, int]]:
+    """Files in the results, told from others of the same name that come after them."""
+    found = set()
+    for path in project.path().glob(pattern) if pattern else ():
+        with suppress(FileNotFoundError):
+            found.add((path, path.stat().st_ino))
+    return found
+
+
 def _comes_to(
-    project: Project, run: subprocess.Popen[str], pattern: str, nth: int, before: set[Path]
+    project: Project,
+    run: subprocess.Popen[str],
+    pattern: str,
+    nth: int,
+    before: set[tuple[Path, int]],
 ) -> bool:
-    """Wait until n files were there that were not there before; tell if the run is still there."""
-    seen: set[Path] = set()
+    """Wait until n files were written; tell whether the run got there."""
+    seen: set[tuple[Path, int]] = set()
     while run.poll() is None:
-        seen.update(project.path().glob(pattern))
-        if len(seen - before) >= nth:
+        seen |= _written(project, pattern) - before
+        if len(seen) >= nth:
             return True
         time.sleep(0.005)
     return False
