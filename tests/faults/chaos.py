@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -133,22 +134,24 @@ class Chaos:
     folder: Path
     laboratory: Laboratory
     undisturbed: Project
-    longest_s: float = 60.0
+    longest_s: float
 
     @classmethod
     @contextmanager
-    def prepared(cls, folder: Path, sky: Path, **options: float) -> Iterator["Chaos"]:
+    def prepared(
+        cls, folder: Path, sky: Path, *, smallest: bool = False, longest_s: float = 60.0
+    ) -> Iterator["Chaos"]:
         """Start the servers and run the project once, undisturbed."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         # Servers that start again have to be found where they were.
         with Laboratory(sky, port) as laboratory:
-            project = small_project(folder / "undisturbed", sky, laboratory)
+            project = small_project(folder / "undisturbed", sky, laboratory, smallest=smallest)
             run = project.snakemake()
             if run.returncode:
                 raise ChaosError(f"the undisturbed run failed:\n{run.output}")
-            yield cls(folder, laboratory, project, **options)
+            yield cls(folder, laboratory, project, longest_s)
 
     def trial(self, seed: int) -> Outcome:
         """Run the trial of a seed."""
@@ -218,12 +221,17 @@ class Chaos:
         return project, {"part": len(lost), "shard": len(shards), "run": 1}
 
 
-def small_project(root: Path, sky: Path, laboratory: Laboratory) -> Project:
-    """A project with nine targets in two shards, two archives of Parquet files and a service."""
+def small_project(root: Path, sky: Path, laboratory: Laboratory, *, smallest: bool) -> Project:
+    """A project with nine targets in two shards, two archives of Parquet files and a service.
+
+    The smallest has one shard, and one archive beside the service.
+    """
     project = services_project(root, sky, laboratory, [SERVICE], **LIMITS)
     configuration = project.configuration
-    for name, endpoint in PARQUET.items():
+    for name, endpoint in list(PARQUET.items())[: 1 if smallest else None]:
         configuration["archives"][name] = {"endpoint": endpoint, "limits": {"retries": 1}}
+    if smallest:
+        configuration["shards"] = {"max_targets": 9}
     project.configure(configuration)
     return project
 
@@ -316,11 +324,17 @@ def compare(expected: dict[str, str], found: dict[str, str]) -> list[str]:
     ]
 
 
+def end_by_sigterm() -> None:
+    """Let SIGTERM end this process as an error does: with its mounts, servers and clusters."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
+
 def main() -> None:
     """Run trials and print a line for each; exit code 1 if one of them fails."""
     options = _parser().parse_args()
     if missing():
         sys.exit(missing())
+    end_by_sigterm()
     from lightloom.sky.build import DEFAULT_SEED, build_sky
 
     with tempfile.TemporaryDirectory(prefix="chaos-", dir=options.folder) as folder:
@@ -328,10 +342,15 @@ def main() -> None:
         if options.sky is None:
             build_sky(sky, REPOSITORY / SAMPLE, DEFAULT_SEED)
         results: Counter[tuple[str, str]] = Counter()
-        with Chaos.prepared(Path(folder), sky.resolve(), longest_s=options.longest) as chaos:
+        place = Path(folder)
+        with Chaos.prepared(
+            place, sky.resolve(), smallest=options.smallest, longest_s=options.longest
+        ) as chaos:
             for seed in range(options.first, options.first + options.trials):
                 outcome = chaos.trial(seed)
                 print(outcome, flush=True)
+                if outcome.problem:
+                    print(f"repeat with: --first {seed} --trials 1", flush=True)
                 if options.record:
                     with options.record.open("a") as file:
                         file.write(json.dumps(asdict(outcome)) + "\n")
@@ -350,6 +369,7 @@ def _parser() -> argparse.ArgumentParser:
         help="number of trials; the default is that of CHAOS_TRIALS, or 100",
     )
     parser.add_argument("--first", type=int, default=1, metavar="SEED", help="the first seed")
+    parser.add_argument("--smallest", action="store_true", help="one shard, two archives")
     parser.add_argument("--longest", type=float, default=60.0, help="services are away [s]")
     parser.add_argument("--sky", type=Path, help="an embedded sky; one is built by default")
     parser.add_argument("--folder", type=Path, help="for the trials; default: for temporary files")

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from chaos import Chaos, compare, contents
+from chaos import Chaos, compare, contents, end_by_sigterm
 from violence import shared_cluster
 
 from laboratory import Laboratory
@@ -94,17 +94,19 @@ def differences(chaos: Chaos, name: str, root: Path) -> list[str]:
 def main() -> None:
     """Print a row for each way; exit code 1 if one of them differs."""
     parser = argparse.ArgumentParser(description="One sample, every way to run it, one digest.")
+    parser.add_argument("ways", nargs="*", metavar="WAY", help=f"of {', '.join(WAYS)}; all")
     parser.add_argument("--sky", type=Path, help="an embedded sky; one is built by default")
     options = parser.parse_args()
+    end_by_sigterm()
     wrong = False
     with tempfile.TemporaryDirectory(prefix="digest-") as name:
         folder = Path(name)
         sky = options.sky or folder / "sky"
         if options.sky is None:
             build_sky(sky, REPOSITORY / SAMPLE, DEFAULT_SEED)
-        with Chaos.prepared(folder, sky.resolve()) as chaos:
+        with Chaos.prepared(folder, sky.resolve(), smallest=True) as chaos:
             print(_row("undisturbed", chaos.undisturbed), flush=True)
-            for number, way in enumerate(WAYS):
+            for number, way in enumerate(options.ways or WAYS):
                 if WAYS[way] is on_slurm and slurm.missing():
                     print(f"| {way} | not run: {slurm.missing()} |")
                     continue

@@ -1,4 +1,7 @@
-"""Some seeded trials of chaos.py, and what its comparison notices; `make chaos` runs a hundred."""
+"""Some seeded trials of chaos.py, and what its comparison notices.
+
+`make chaos` runs a hundred of a larger project, one_digest.py all ways to run it.
+"""
 
 import os
 from collections.abc import Iterator
@@ -6,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from chaos import Chaos, compare, contents
+from one_digest import differences
 from violence import missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
-SEEDS = range(1, 1 + int(os.environ.get("CHAOS_TRIALS", "3")))
+SEEDS = range(int(os.environ.get("CHAOS_TRIALS", "3")))
 #: How long a service may be away [s]; a minute in `make chaos`.
 LONGEST_S = 4.0
 
@@ -18,15 +22,19 @@ LONGEST_S = 4.0
 @pytest.fixture(scope="module")
 def chaos(tmp_path_factory: pytest.TempPathFactory, sky: Path) -> Iterator[Chaos]:
     folder = tmp_path_factory.mktemp("chaos")
-    with Chaos.prepared(folder, sky, longest_s=LONGEST_S) as prepared:
+    with Chaos.prepared(folder, sky, smallest=True, longest_s=LONGEST_S) as prepared:
         yield prepared
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_trial(chaos: Chaos, seed: int) -> None:
     outcome = chaos.trial(seed)
-    repeat = f"PYTHONPATH=scripts:tests python tests/faults/chaos.py --first {seed} --trials 1"
-    assert not outcome.problem, f"{outcome}\nrepeat with: {repeat} --longest {LONGEST_S:g}"
+    options = f"--first {seed} --trials 1 --smallest --longest {LONGEST_S:g}"
+    assert not outcome.problem, f"{outcome}\nrepeat with: tests/faults/chaos.py {options}"
+
+
+def test_a_single_process_gives_the_same_bytes(chaos: Chaos, tmp_path: Path) -> None:
+    assert differences(chaos, "one process", tmp_path / "project") == []
 
 
 def test_what_differs_is_noticed(chaos: Chaos, tmp_path: Path) -> None:
