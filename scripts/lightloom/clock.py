@@ -1,0 +1,51 @@
+"""Files of the future, which a clock leaves that was ahead and has been set back.
+
+Snakemake ends every job with an error whose input is newer than the output that was just written,
+and would do so until the clock has caught up.
+"""
+
+import logging
+import os
+from pathlib import Path
+
+_GRAIN_NS = 1000
+
+_log = logging.getLogger(__name__)
+
+
+def bring_back(results: Path) -> int:
+    """Give the files of the future the present time, in their order.
+
+    They stay newer than all others. Present is what the file system says, as with several hosts
+    their clocks may differ.
+
+    Parameters
+    ----------
+    results : pathlib.Path
+        The results folder; it has to be there.
+
+    Returns
+    -------
+    int
+        Number of such files.
+    """
+    watch = results / ".clock"
+    watch.touch()
+    now_ns = watch.stat().st_mtime_ns
+    watch.unlink()
+    future = []
+    for folder, folders, names in os.walk(results):
+        for name in (*folders, *names):
+            path = Path(folder, name)
+            time_ns = path.stat(follow_symlinks=False).st_mtime_ns
+            if time_ns > now_ns:
+                future.append((time_ns, path))
+    future.sort()
+    for age, (_, path) in enumerate(reversed(future)):
+        time_ns = now_ns - age * _GRAIN_NS
+        os.utime(path, ns=(time_ns, time_ns), follow_symlinks=False)
+    if future:
+        _log.warning(
+            "%d files in %s were of the future; they are of today now", len(future), results
+        )
+    return len(future)
