@@ -112,7 +112,7 @@ if workflow.is_main_process:
 LOCK = results_lock(RUN.results)
 MINE = workflow.is_main_process and taken(LOCK, 0 if dry_run() else MOMENT_S)
 if MINE and not dry_run():
-    bring_back(RUN.results)
+    checked(bring_back, RUN.results)
 # Jobs run with the plan that the main process has made: the sample may have changed meanwhile.
 PLAN = checked(sync_plan, RUN, dry_run=dry_run()) if MINE else checked(load_plan, RUN.results)
 KEYS = {archive: checked(fetch_keys, PLAN, RUN.archives[archive]) for archive in RUN.enabled}

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightloom.clock import bring_back
+from lightloom.errors import ConfigError
 
 DAY_NS = 86_400 * 10**9
 
@@ -48,3 +49,9 @@ def test_a_folder_and_a_link_count_too(tmp_path: Path) -> None:
     os.utime(tmp_path / "link", times, follow_symlinks=False)
     os.utime(tmp_path / "hats", times)
     assert bring_back(tmp_path) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / ".clock").mkdir()
+    with pytest.raises(ConfigError, match=r"found a folder that cannot be written .* `results`"):
+        bring_back(tmp_path)
