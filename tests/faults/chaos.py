@@ -66,6 +66,8 @@ RECORDS = (".snakemake", "results/logs", "results/benchmarks", "results/parts/.s
 #: Of a status: when, and after how much asking.
 HISTORY = ("retrieved_utc", "reads", "planned_requests")
 
+#: Characters of what failed runs print.
+_SHOWN = 5000
 _END_S = 240.0
 _RERUNS = 5
 
@@ -281,7 +283,7 @@ def _run_until_done(project: Project, output: str) -> int:
         if run.returncode == 0:
             return number
         output += run.output
-    raise ChaosError(f"not done after {_RERUNS} further runs:\n{output}")
+    raise ChaosError(f"not done after {_RERUNS} further runs:\n{output[-_SHOWN:]}")
 
 
 def contents(root: Path) -> dict[str, str]:
