@@ -69,10 +69,12 @@ def write_page(target: Target, rows: pa.Table, path: Path) -> None:
         years: Any = LinearAxis()
         years.formatter = CustomJSTickFormatter(code=_YEARS)
         panels[0].add_layout(years, "above")
-    page = file_html(column(*panels), INLINE, title=f"{target.objectid}: light curves")
+    page = file_html(column(*panels), INLINE, title="Light curves")
+    page = _without_random_ids(page, _texts(rows))
+    page = page.replace("<title>Light curves", f"<title>{escape(target.objectid)}: light curves", 1)
     page = page.replace("<body>", f"<body>{_head(target, bool(panels))}", 1)
     with atomic_path(path) as temporary:
-        temporary.write_text(_compressed(_without_random_ids(page)), encoding="utf-8")
+        temporary.write_text(_compressed(page), encoding="utf-8")
 
 
 #: Puts the page that it holds in its own place.
@@ -98,9 +100,18 @@ def _compressed(page: str) -> str:
     return _SHELL.format(page=base64.b64encode(packed).decode("ascii"))
 
 
-def _without_random_ids(page: str) -> str:
-    """Put numbers for the ids that bokeh draws at random: equal rows shall give equal bytes."""
-    numbers: dict[str, str] = {}
+def _texts(rows: pa.Table) -> str:
+    """Return the different texts that a page shows of rows."""
+    columns = [rows[name].unique().to_pylist() for name in _SHOWN]
+    return "\n".join(text for texts in columns for text in texts if text)
+
+
+def _without_random_ids(page: str, texts: str) -> str:
+    """Put numbers for the ids that bokeh draws at random: equal rows shall give equal bytes.
+
+    What looks like one in the texts of the rows is theirs.
+    """
+    numbers = {found: found for found in _RANDOM_ID.findall(texts)}
     return _RANDOM_ID.sub(
         lambda match: numbers.setdefault(match[0], f"00000000-0000-4000-8000-{len(numbers):012d}"),
         page,

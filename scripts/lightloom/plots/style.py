@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from lightloom.printing import printable
 from lightloom.storage import atomic_path
 
 # Palette for colour-blind readers: Okabe and Ito (2008), https://jfly.uni-koeln.de/color/
@@ -106,6 +107,15 @@ def figure_style() -> Iterator[None]:
     """Draw and save figures inside this block in the common style."""
     with mpl.rc_context(_STYLE):
         yield
+
+
+def drawn_name(name: str, most_characters: int = 80) -> str:
+    """Return a name as a figure can show it: not too long, and with nothing invisible in it.
+
+    Whoever draws it has to switch off the reading of formulae (``parse_math=False``).
+    """
+    shown = printable(name)
+    return shown if len(shown) <= most_characters else f"{shown[: most_characters - 1]}…"
 
 
 def band_colours(bands: Iterable[str]) -> dict[str, str]:
