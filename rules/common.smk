@@ -26,7 +26,6 @@ from lightloom.moving.plan import (
 from lightloom.plan import fetch_keys, load_plan, set_aside_unfinished, sync_plan
 from lightloom.record import write_record
 from lightloom.services.credentials import check_tokens
-from lightloom.views import write_archives
 from snakemake.exceptions import WorkflowError
 
 
@@ -116,7 +115,6 @@ if workflow.is_main_process:
     set_aside_unfinished(PLAN, KEYS, thorough=requested("repair"))
     if not dry_run():
         write_record(RUN, KEYS)
-        write_archives(RUN)
 
 PARTS = expand("<results>/parts/{archive}/{shard}.parquet", archive=RUN.enabled, shard=PLAN.shards)
 STATUSES = [part.replace(".parquet", ".status.json") for part in PARTS]

@@ -222,6 +222,26 @@ def test_the_results_are_a_workflow_run_crate(newcomer: Project) -> None:
     assert newcomer.path("ro-crate-metadata.json").read_bytes() == metadata
 
 
+def test_comets_are_matched_when_they_are_asked_for(newcomer: Project) -> None:
+    few = {
+        "objects": ["260P", "2I/Borisov", "4179"],
+        "start": "2019-10-01",
+        "stop": "2019-11-01",
+        "sources": {"kowalski": {"enabled": False}},
+    }
+    newcomer.configure({"moving": few})
+    run = snakemake(newcomer, "comets", "--configfile", "test.yaml")
+    assert run.returncode == 0, run.stdout
+    ledger = pd.read_parquet(newcomer.path("moving", "ledger.parquet")).set_index("objectid")
+    assert ledger.state.to_dict() == {
+        "260P": "data",
+        "2I/Borisov": "data",
+        "4179": "searched_empty",
+    }
+    figures = {path.stem for path in newcomer.path("moving", "report").rglob("*.png")}
+    assert len(figures) == len(ledger)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_run_on_the_results(
     newcomer: Project, path: Path, monkeypatch: pytest.MonkeyPatch
