@@ -101,6 +101,21 @@ def growing(amount):
     return amount_of_attempt
 
 
+def drawn_labels(rank, figure):
+    """Return a function for the labels of a figure: the target, known from the ledger, and its kind."""
+
+    def labels(wildcards, input):
+        # The Snakefile is read by every job, and wants no numerical library.
+        from lightloom.plots.targets import richest_targets
+
+        drawn = richest_targets(
+            sample_path=input.sample, ledger_path=input.ledger, n_targets=len(DRAWN)
+        )
+        return {"target": drawn[int(rank) - 1].objectid, "figure": figure}
+
+    return labels
+
+
 RUN = checked(load_run, config)
 if workflow.is_main_process:
     checked(check_tokens, [RUN.archives[archive] for archive in RUN.enabled])
