@@ -92,14 +92,15 @@ for axis in (light, reduced):
 
 # %%
 labelled = pd.read_parquet(moving / "labelled.parquet").drop_duplicates(["objectid", "candid"])
+scored = labelled[labelled.drb.notna()]
+cuts = np.array([0.3, 0.5, 0.65, 0.8, 0.95])
 pd.DataFrame(
     {
-        least: labelled[labelled.drb.notna()]
-        .groupby("label")
-        .drb.agg(lambda drb: (drb >= least).mean())
-        for least in (0.3, 0.5, 0.65, 0.8, 0.95)
-    }
-).rename_axis(columns="drb at least")
+        label: (rows.drb.to_numpy() >= cuts[:, None]).mean(axis=1)
+        for label, rows in scored.groupby("label")
+    },
+    index=pd.Index(cuts, name="drb at least"),
+)
 
 # %% [markdown]
 # ## Together with the other targets
