@@ -180,10 +180,11 @@ def _compare(project: Project, expected: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(report: dict[str, Any]) -> str:
+    load = report["load"]
     lines = [
         f"{report['targets']} targets in {report['shards']} shards; the pilot was"
-        f" {report['pilot_jobs']} of {report['jobs']} fetch jobs; the load was"
-        f" {report['load']['pilot']:.0f} after the pilot, {report['load']['run']:.0f} after the run",
+        f" {report['pilot_jobs']} of {report['jobs']} fetch jobs; load"
+        f" {load['pilot']:.0f} after the pilot, {load['run']:.0f} after the run",
         "",
         "| archive | pieces: expected, found | requests: expected (from, to), found"
         " | MB | job time [s] | CPU time [s] | memory of a job [MB] |",

@@ -21,12 +21,12 @@ from bokeh.layouts import column
 from bokeh.models import (
     ColumnDataSource,
     CustomJSTickFormatter,
-    Div,
     FixedTicker,
     HoverTool,
     LinearAxis,
 )
 from bokeh.models.annotations import Legend, LegendItem, Whisker
+from bokeh.models.widgets.markups import Div
 from bokeh.plotting import figure as bokeh_figure
 from bokeh.resources import INLINE
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ _MARKERS = (
     *("triangle_pin", "circle_dot", "square_dot", "diamond_dot", "hex_dot", "star_dot"),
     "circle_cross",
 )
-#: Beginnings of the years from 1980 on, and what an axis says of those that it shows: of many, some.
+#: Beginnings of the years from 1980 on, and what an axis says of them: of many only some.
 _NEW_YEARS_MJD = [(date(year, 1, 1) - date(1858, 11, 17)).days for year in range(1980, 2061)]
 _YEAR = """
 const year = Math.round(2000 + (tick - 51544) / 365.25);
@@ -87,7 +87,8 @@ def write_page(target: Target, rows: pa.Table, path: Path) -> None:
         panels.append(_event_panel(events, panels))
     if panels:
         panels[-1].xaxis[0].axis_label = "MJD (TDB, barycentre)"
-        years: Any = LinearAxis(ticker=FixedTicker(ticks=_NEW_YEARS_MJD))
+        years: Any = LinearAxis()
+        years.ticker = FixedTicker(ticks=_NEW_YEARS_MJD)
         years.formatter = CustomJSTickFormatter(code=_YEAR)
         panels[0].add_layout(years, "above")
     layout = column(_head(target, bool(panels)), *panels)

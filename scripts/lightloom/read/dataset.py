@@ -184,7 +184,8 @@ class Dataset:
             known = self._targets["objectid"].slice(0, _MAX_SUGGESTED_FROM).to_pylist()
             raise ResultError(
                 f"{len(unknown)} objectids are not in {self._sample_path}, the first is"
-                f" {unknown[0].as_py()!r}{did_you_mean(unknown[0], known)}"
+                f" {unknown[0].as_py()!r}{did_you_mean(unknown[0].as_py(), known)}; its column"
+                " objectid lists the targets of the run"
             )
         return found.cast(pa.int64())
 
