@@ -213,9 +213,13 @@ def _pilot(
         status = json.loads(path.read_text(encoding="utf-8"))
         states = status["targets"]["state"]
         is_whole = "failed" not in states and "truncated" not in states
-        # Parts of earlier versions do not tell what the pieces of work have read.
-        if status["key"] != keys[shard] or not is_whole or "squared_reads" not in status:
+        # Parts of earlier versions do not tell how many requests were planned.
+        if status["key"] != keys[shard] or not is_whole or "planned_requests" not in status:
             continue
+        # Nor how far the pieces differ: at most as if one of them had taken all.
+        squares = status.get("squared_reads") or {
+            name: value**2 for name, value in status["reads"].items()
+        }
         job = jobs[shard]
         yield Finished(
             shard=shard,
@@ -225,8 +229,8 @@ def _pilot(
             planned_requests=status["planned_requests"],
             requests=status["reads"]["requests"],
             bytes=status["reads"]["bytes"],
-            squared_requests=status["squared_reads"]["requests"],
-            squared_bytes=status["squared_reads"]["bytes"],
+            squared_requests=squares["requests"],
+            squared_bytes=squares["bytes"],
             wall_s=job.wall_s,
             cpu_s=job.cpu_s,
             rss_mb=job.rss_mb,
