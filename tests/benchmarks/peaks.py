@@ -4,10 +4,12 @@
 """
 
 import re
+from pathlib import Path
 
 import psutil
 
 _SCRIPT = re.compile(r"\.snakemake/scripts/\w+?\.(\w+)\.py$")
+_PEAK = re.compile(r"VmHWM:\s+(\d+)")
 _KIB_PER_MIB = 1024
 
 
@@ -33,11 +35,11 @@ class PeakWatch:
         for process in processes:
             try:
                 name = self._name(process)
-                peak_mib = _peak_mib(process.pid)
+                mib = peak_mib(process.pid)
             # A process may end between being found and being looked at.
             except (psutil.NoSuchProcess, psutil.ZombieProcess, FileNotFoundError):
                 continue
-            self._peaks[name] = max(peak_mib, self._peaks.get(name, 0.0))
+            self._peaks[name] = max(mib, self._peaks.get(name, 0.0))
 
     def _name(self, process: psutil.Process) -> str:
         words = process.cmdline()
@@ -55,9 +57,8 @@ class PeakWatch:
         return {name: round(mib, 1) for name, mib in sorted(self._peaks.items())}
 
 
-def _peak_mib(pid: int) -> float:
-    with open(f"/proc/{pid}/status") as file:
-        for line in file:
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / _KIB_PER_MIB
-    return 0.0
+def peak_mib(pid: int | str) -> float:
+    """Return the peak resident memory of a process [MiB]; `self` is this one."""
+    found = _PEAK.search(Path(f"/proc/{pid}/status").read_text())
+    # A process that has ended and not been waited for has no memory.
+    return int(found[1]) / _KIB_PER_MIB if found else 0.0

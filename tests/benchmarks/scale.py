@@ -31,19 +31,20 @@ from peaks import PeakWatch
 TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(TESTS))
 
-from project import REPOSITORY, Project  # noqa: E402
-
 from lightloom.manifest import count_states  # noqa: E402
 from lightloom.sky import unwise, ztf  # noqa: E402
 from lightloom.sky.build import DEFAULT_SEED, build_sky  # noqa: E402
 from lightloom.sky.dense import DenseSize, Layout, build_dense  # noqa: E402
 from lightloom.sky.geometry import shift  # noqa: E402
+from project import REPOSITORY, Project  # noqa: E402
 
 OUTPUT = REPOSITORY / "benchmarks" / "output"
 _SAMPLE = REPOSITORY / "config" / "samples" / "yang2018.csv"
 _DENSE = {"ztf": ztf.CATALOGUE, "unwise": unwise.CATALOGUE}
 _ARCHIVES = ("ztf", "unwise", "gaia", "panstarrs", "neowise")
 _QUICK = {"targets": [60], "objects": 4000, "partitions": 3, "epochs": 10, "visits": 2}
+#: Most targets in a shard: of small samples as by default, of large ones as docs/performance.md says.
+_MAX_TARGETS = (500, 12_000)
 _ROW_GROUP_ROWS = 100_000
 _LARGEST_OFFSET_ARCSEC = 0.7
 _MIB = 1 << 20
@@ -77,7 +78,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=30, help="mean number for an object")
     parser.add_argument("--visits", type=int, default=5, help="of unWISE, in two bands")
     parser.add_argument("--partitions", type=int, default=48, help="of the dense catalogues")
-    parser.add_argument("--max-targets", type=int, help="in a shard; by default as the workflow's")
+    parser.add_argument(
+        "--max-targets", type=int, help="in a shard; by default more the larger the sample"
+    )
     parser.add_argument("--rule", default="all", help="target rule")
     parser.add_argument("--slice-min", type=float, help="stop a run after so many minutes")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
@@ -146,14 +149,15 @@ def _create(root: Path, options: argparse.Namespace, sky: Path, n_targets: int) 
         archives[name]["endpoint"] = str(dense.resolve() / _DENSE[name])
     (root / "sky").symlink_to(sky.resolve())
     source = {"kind": "table", "path": "targets.parquet", "id": "name", "ra": "ra", "dec": "dec"}
-    changes: dict[str, Any] = {
-        "sample": {"sources": [source]},
-        "archives": archives,
-        "services": {"sky": {"enabled": False}},
-    }
-    if options.max_targets:
-        changes["shards"] = {"max_targets": options.max_targets}
-    project.configure(changes)
+    max_targets = options.max_targets or int(np.clip(n_targets // 5, *_MAX_TARGETS))
+    project.configure(
+        {
+            "sample": {"sources": [source]},
+            "shards": {"max_targets": max_targets},
+            "archives": archives,
+            "services": {"sky": {"enabled": False}},
+        }
+    )
     return project
 
 
