@@ -43,7 +43,7 @@ _SAMPLE = REPOSITORY / "config" / "samples" / "yang2018.csv"
 _DENSE = {"ztf": ztf.CATALOGUE, "unwise": unwise.CATALOGUE}
 _ARCHIVES = ("ztf", "unwise", "gaia", "panstarrs", "neowise")
 _QUICK = {"targets": [60], "objects": 4000, "partitions": 3, "epochs": 10, "visits": 2}
-#: Most targets in a shard: of small samples as by default, of large ones as docs/performance.md says.
+#: Most targets in a shard: of small samples the default, of large ones what the manual advises.
 _MAX_TARGETS = (500, 12_000)
 _ROW_GROUP_ROWS = 100_000
 _LARGEST_OFFSET_ARCSEC = 0.7
