@@ -28,7 +28,6 @@ from lightloom.moving.plan import (
 from lightloom.plan import fetch_keys, load_plan, set_aside_unfinished, sync_plan
 from lightloom.record import write_record
 from lightloom.services.credentials import check_tokens
-from lightloom.views import write_archives
 from snakemake.exceptions import WorkflowError
 
 
@@ -104,6 +103,21 @@ def growing(amount):
     return amount_of_attempt
 
 
+def drawn_labels(rank, figure):
+    """Return a function for the labels of a figure: the target, known from the ledger, and its kind."""
+
+    def labels(wildcards, input):
+        # The Snakefile is read by every job, and wants no numerical library.
+        from lightloom.plots.targets import richest_targets
+
+        drawn = richest_targets(
+            sample_path=input.sample, ledger_path=input.ledger, n_targets=len(DRAWN)
+        )
+        return {"target": drawn[int(rank) - 1].objectid, "figure": figure}
+
+    return labels
+
+
 RUN = checked(load_run, config)
 if workflow.is_main_process:
     checked(check_tokens, [RUN.archives[archive] for archive in RUN.enabled])
@@ -120,7 +134,6 @@ if MINE:
     set_aside_unfinished(PLAN, KEYS, thorough=requested("repair"))
     if not dry_run():
         write_record(RUN, KEYS)
-        write_archives(RUN)
 
 PARTS = expand("<results>/parts/{archive}/{shard}.parquet", archive=RUN.enabled, shard=PLAN.shards)
 STATUSES = [part.replace(".parquet", ".status.json") for part in PARTS]

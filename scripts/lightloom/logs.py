@@ -11,8 +11,16 @@ from pathlib import Path
 
 from lightloom.errors import LightloomError
 from lightloom.locks import alone
+from lightloom.printing import printable
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class _Formatter(logging.Formatter):
+    """Escapes what archives and tables say: a log is read in a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 @contextmanager
@@ -48,7 +56,7 @@ def job_logging(path: str, *, attempt: int) -> Iterator[None]:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         handler = logging.StreamHandler(file)
-        handler.setFormatter(logging.Formatter(_FORMAT, "%Y-%m-%dT%H:%M:%SZ"))
+        handler.setFormatter(_Formatter(_FORMAT, "%Y-%m-%dT%H:%M:%SZ"))
         logging.Formatter.converter = time.gmtime
         root = logging.getLogger()
         root.addHandler(handler)
