@@ -57,6 +57,8 @@ STAGES = {
 }
 #: What strikes at fetches comes while there are some.
 AT_FETCHES = {"kill_fetch", "kill_worker", "kill_scheduler", "kill_service", "lose_network"}
+#: What is about worker processes.
+AT_PROCESSES = {"kill_worker", "little_memory"}
 FETCH_STAGES = ("fetch", "answer", "part")
 #: Share of the trials that begin with nothing done.
 FROM_NOTHING = 0.15
@@ -211,9 +213,10 @@ class Chaos:
             outcome.start = "nothing"
             project, lost = self.undisturbed.without_results(root), set(parts)
         else:
-            # The service is what most can befall.
-            services = [part for part in parts if part.parent.name == SERVICE]
-            lost = {chance.choice(services), *chance.sample(parts, chance.randint(0, 2))}
+            # A service is what most can befall; it is asked by threads of the job.
+            archive = "ztf" if outcome.violence in AT_PROCESSES else SERVICE
+            possible = [part for part in parts if part.parent.name == archive]
+            lost = {chance.choice(possible), *chance.sample(parts, chance.randint(0, 2))}
             project = self.undisturbed.copy(root)
             for part in lost:
                 for name in (f"{part.stem}.parquet", f"{part.stem}.status.json"):
