@@ -65,7 +65,7 @@ def columns_of(texts: list[str]) -> dict[str, list]:
         "ra": [10.0 + i for i in range(n)],
         "dec": [-5.0] * n,
     }
-    return columns | dict.fromkeys(texts, texts)
+    return columns | {text: texts for text in texts}
 
 
 def write_sample(path: Path, texts: list[str]) -> None:
@@ -135,7 +135,9 @@ def test_tables_in_an_inbox_may_have_any_name(
     Path(os.fsdecode(os.fsencode(inbox) + b"/\xff\xfe.csv")).write_text("id,ra,dec\nlast,1,2\n")
     found = arrivals(inbox)
     assert len(found) == len(texts) + 1
-    sources = [table_source(str(path), label_column=None, kind="inbox", ra="ra") for path in found]
+    sources = [
+        table_source(str(path), label_column=None, kind="inbox", ra="ra") for path in found
+    ]
     sample = read_sample(sources)
     assert set(sample.targets["objectid"].to_pylist()) == {f"n{n}" for n in range(len(texts))}
     ((wrong, message),) = sample.wrong_arrivals.items()
@@ -173,7 +175,7 @@ def write_hostile(run: SmallRun, texts: list[str]) -> Path:
         for text in texts
         for n, other in enumerate(texts if text == texts[0] else [text])
     ]
-    failed = dict.fromkeys(texts, "failed")
+    failed = {text: "failed" for text in texts}
     messages = {text: ("transient", f"the archive says: {text}") for text in texts}
     parts = [run.add_part("hcv", SHARD, rows), run.add_part("ztf", SHARD, [], failed, messages)]
     run.merge(SHARD, parts, allow_partial=True)
