@@ -59,7 +59,7 @@ STAGES = {
 AT_FETCHES = {"kill_fetch", "kill_worker", "kill_scheduler", "kill_service", "lose_network"}
 #: What is about worker processes.
 AT_PROCESSES = {"kill_worker", "little_memory"}
-FETCH_STAGES = ("fetch", "answer", "part")
+FETCH_STAGES = ("fetch", "answer")
 #: Share of the trials that begin with nothing done.
 FROM_NOTHING = 0.15
 
