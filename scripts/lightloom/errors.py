@@ -1,8 +1,14 @@
 """The errors that Lightloom raises, and how a failed search is classed in the ledger."""
 
 
+from lightloom.printing import printable
+
+
 class LightloomError(Exception):
-    """Any error whose message is meant for the user."""
+    """Any error whose message is meant for the user; what it repeats of others is shown escaped."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(LightloomError):

@@ -72,7 +72,7 @@ class CatalogArchive(Archive):
 
     def answer(self, shard: pa.Table, request: Request) -> Answer:
         most_rows = self._most_rows() // len(request.what) if len(request.targets) > 1 else None
-        found = [self._search(*one, most_rows) for one in request.what]
+        found = [self._search(one.endpoint, one.search, most_rows) for one in request.what]
         matches = pa.concat_tables([one.matches for one in found])
         sources = pa.table(
             [matches["target"], as_text(matches["object_id"]), matches["match_arcsec"]],

@@ -1,8 +1,8 @@
 """Searching a table of objects whose detections stand in a table of their own."""
 
-import pickle
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -77,7 +77,7 @@ def search_joined(
     found = match_partition(objects, search, radius_arcsec, [*object_columns, *positions])
     _refuse_lists(search.partition.path, found.leaves)
     pairs = _nearest_of_each_id(found.pairs)
-    catalog = _opened(pickle.dumps(detections))
+    catalog = _opened(json.dumps(asdict(detections), sort_keys=True))
     pieces = [
         _piece(
             detections,
@@ -129,8 +129,8 @@ class _Piece:
 # A job asks for the detections of many partitions of objects, and the list of partitions of a large
 # catalogue is long.
 @lru_cache(maxsize=4)
-def _opened(pickled_spec: bytes) -> Catalog:
-    catalog = open_catalog(pickle.loads(pickled_spec))
+def _opened(spec: str) -> Catalog:
+    catalog = open_catalog(CatalogSpec(**json.loads(spec)))
     if not catalog.partitions:
         raise ArchiveError(f"{catalog.spec.endpoint}: the catalogue lists no partition")
     return catalog

@@ -70,7 +70,7 @@ def answers(
     """
     watch = _Watch(client, wait_for_workers_s)
     done: SimpleQueue[Future] = SimpleQueue()
-    waiting = ((request, _HALVINGS) for request in requests)
+    waiting: Iterator[tuple[Request, int]] = zip(requests, itertools.repeat(_HALVINGS))
     under_way: dict[str, tuple[Future, Request, int]] = {}
     # A task, not scattered data: what a lost worker held of it is made anew.
     there = client.submit(_on_worker, shard, pure=False)
