@@ -166,7 +166,7 @@ class Chaos:
         try:
             with mounted("-t", "tmpfs", "-o", "size=128m", "none", str(disk)):
                 self._trial(disk / "project", outcome)
-        except (AssertionError, subprocess.TimeoutExpired) as error:
+        except (AssertionError, subprocess.SubprocessError) as error:
             outcome.problem = str(error)
         finally:
             disk.rmdir()
