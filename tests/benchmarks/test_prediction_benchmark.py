@@ -23,7 +23,7 @@ def test_the_table_has_both_and_their_ratio() -> None:
         "measured_pieces": 4,
         "requests": {"expected": 12.0, "low": 10.0, "high": 14.0},
         "measured_requests": 13,
-        **{name: 2.0 for name in ("bytes", "job_s", "job_cpu_s", "job_mb")},
+        **dict.fromkeys(("bytes", "job_s", "job_cpu_s", "job_mb"), 2.0),
         **{f"measured_{name}": 4.0 for name in ("bytes", "job_s", "job_cpu_s", "mb")},
     }
     report = {
