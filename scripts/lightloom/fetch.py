@@ -214,6 +214,7 @@ def fetch_shard(
             "part": {"bytes": rows_path.stat().st_size, "sha256": sha256_file(rows_path)},
             "planned_requests": search.n_requests,
             "reads": {**vars(search.reads), "seconds": round(time.monotonic() - started, 3)},
+            "places": sorted(set().union(*(attempt.places for attempt in attempts))),
             "methods": sorted(set().union(*(attempt.methods for attempt in attempts))),
             "retrieved_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         }

@@ -62,9 +62,8 @@ def load_spec(name: str, laboratory: Laboratory, limits: dict[str, Any]) -> Arch
     options["endpoint"] = options["endpoint"].replace(embedded, laboratory.base)
     options["limits"] = limits
     spec = load_run(config).archives[name]
-    # Copies in a cloud would let the faults of the server go unnoticed.
-    without_cloud = {"cloud_root": ""} if "cloud_root" in spec.options else {}
-    return replace(spec, options=spec.options | without_cloud, footprint="")
+    # Other copies would let the faults of the server go unnoticed.
+    return replace(spec, copies={}, footprint="")
 
 
 def _lay_over(config: dict[str, Any], changes: dict[str, Any]) -> None:

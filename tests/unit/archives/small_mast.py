@@ -106,13 +106,13 @@ def write_mast(folder: Path, files: Sequence[File]) -> Path:
     return folder
 
 
-def service_spec(name: str, endpoint: str, **options: Any) -> ArchiveSpec:
+def service_spec(name: str, endpoint: str, copies: str = "", **options: Any) -> ArchiveSpec:
     """The entry of an archive of the project at another place, with quick limits."""
-    return spec_of(service_entry(name, endpoint, **options))
+    return spec_of(service_entry(name, endpoint, copies, **options))
 
 
-def service_entry(name: str, endpoint: str, **options: Any) -> dict[str, Any]:
-    """The same before it is checked."""
+def service_entry(name: str, endpoint: str, copies: str = "", **options: Any) -> dict[str, Any]:
+    """The same before it is checked; ``copies`` is a folder with copies of files."""
     entry = CATALOGUE[name]
     limits = {
         **entry["limits"],
@@ -122,5 +122,8 @@ def service_entry(name: str, endpoint: str, **options: Any) -> dict[str, Any]:
         "longest_wait_s": 0.01,
         "poll_s": 0.01,
     }
-    changed = {"endpoint": endpoint, "storage_options": {}, "limits": limits}
+    changed: dict[str, Any] = {"endpoint": endpoint, "storage_options": {}, "limits": limits}
+    if copies:
+        paths = entry["copies"]["aws"]["paths"]
+        changed["copies"] = {"aws": {"endpoint": copies, "paths": paths}}
     return {**entry, **changed, "options": {**entry["options"], **options}}
