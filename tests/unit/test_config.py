@@ -324,8 +324,9 @@ WRONG: list[tuple[Any, ...]] = [
     ),
     (
         _edit("archives", "ztf", "query_version", value=2),
-        "archives.ztf.query_version: unknown key (expected: access, auth, copies, detections, enabled,"
-        " endpoint, epoch_jyear, footprint, limits, options, radius_arcsec, release, requires,"
+        "archives.ztf.query_version: unknown key (expected: access, auth, copies, detections,"
+        " enabled, endpoint, epoch_jyear, footprint, limits, options, radius_arcsec, release,"
+        " requires,"
         " storage_options, views)",
     ),
     (
