@@ -147,9 +147,14 @@ class ServiceRun:
         return self.folder / "parts" / "0.status.json"
 
     @property
+    def status(self) -> dict[str, Any]:
+        """What the status tells."""
+        return json.loads(self._status.read_text())
+
+    @property
     def states(self) -> dict[str, str]:
         """The state of each target."""
-        targets = json.loads(self._status.read_text())["targets"]
+        targets = self.status["targets"]
         return dict(zip(targets["objectid"], targets["state"], strict=True))
 
     @property

@@ -34,12 +34,12 @@ def rclone() -> str:
 
 
 @contextmanager
-def s3_server(root: Path, *options: str) -> Iterator[str]:
-    """Serve the folders in a folder as buckets, and return the endpoint."""
+def rclone_server(protocol: str, root: Path, *options: str) -> Iterator[str]:
+    """Serve a folder, by `s3` the folders in it as buckets, and return the endpoint."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    command = [rclone(), "serve", "s3", "--addr", address, "--config", "/dev/null"]
+    command = [rclone(), "serve", protocol, "--addr", address, "--config", "/dev/null"]
     with subprocess.Popen([*command, *options, str(root)], stderr=subprocess.PIPE) as server:
         try:
             _wait_for(address, server)
@@ -67,7 +67,7 @@ def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
 def serve_s3(tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Start an S3 server of the test's folder, with options of rclone; return its endpoint."""
     with ExitStack() as servers:
-        yield lambda *options: servers.enter_context(s3_server(tmp_path, *options))
+        yield lambda *options: servers.enter_context(rclone_server("s3", tmp_path, *options))
 
 
 @pytest.fixture(scope="module")
