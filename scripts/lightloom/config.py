@@ -216,17 +216,20 @@ class ArchiveSpec:
     @property
     def endpoints(self) -> list[str]:
         """Roots of the catalogues that are searched for positions, in the place that is read."""
-        root = self.endpoint if self.layout == "service" else self.place.endpoint
+        return [self.endpoint] if self.layout == "service" else self.roots(self.place)
+
+    def roots(self, place: Copy) -> list[str]:
+        """Return the roots of the catalogues that are searched for positions in a place."""
+        root = place.endpoint
         return [root.replace("{subset}", name) for name in self.subsets] or [root]
 
-    @property
-    def catalogues(self) -> list[tuple[str, str]]:
-        """Root and layout of every catalogue that is read; a service has none."""
+    def catalogues(self, place: Copy) -> list[tuple[str, str]]:
+        """Return root and layout of every catalogue in a place; a service has none."""
         if self.layout == "service":
             return []
-        found = [(endpoint, self.layout) for endpoint in self.endpoints]
+        found = [(root, self.layout) for root in self.roots(place)]
         if self.detections:
-            found.append((self.place.detections, self.detections["layout"]))
+            found.append((place.detections, self.detections["layout"]))
         return found
 
     def settings(self) -> dict[str, Any]:

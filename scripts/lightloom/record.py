@@ -62,7 +62,7 @@ def write_record(run: "Run", keys: dict[str, dict[str, dict[str, str]]]) -> None
     content = {
         "lightloom": __version__,
         "archives": {name: _public(spec) for name, spec in run.archives.items()},
-        "read_from": {name: str(run.archives[name].place) for name in run.enabled},
+        "read_from": {name: str(run.archives[name].place) for name in keys},
         "keys": {name: _without_shard(of_shards) for name, of_shards in keys.items()},
         "settings": {
             "sample": _without_stores(run.sample.as_dict()),

@@ -1,17 +1,22 @@
 """The same data on premises and in a cloud: the same bytes, and word of which copy was read."""
 
-from collections.abc import Iterator
+import json
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rclone import rclone_server
 from s3_gate import Gate, serve_gate
 from s3fs import S3FileSystem
 from service_runs import HASTY, ServiceRun, load_spec, shard_for
+from small_archives import shard_of
+from small_mast import File, service_spec, write_mast
 
-from conftest import rclone_server
 from laboratory import Laboratory
+from lightloom.archives import get_archive
 from lightloom.config import ArchiveSpec
 from lightloom.config_files import load_project
 from project import REPOSITORY
@@ -113,3 +118,39 @@ def test_either_copy_gives_the_same_bytes(
         assert placed.settings() == spec.settings()
     assert len(digests) == 1
     assert cloud.refused == []
+
+
+#: A record of where a file is, and whether MAST itself has to be asked for it.
+RECORDS = {
+    "in the region": ({"bucket_name": "elsewhere", "key": "a/lc.fits", "region": REGION}, False),
+    "in another": ({"bucket_name": "elsewhere", "key": "a/lc.fits", "region": "us-west-2"}, True),
+    "of another form": ("s3://elsewhere/a/lc.fits", True),
+    "of nothing": ({"bucket_name": "elsewhere", "key": "b/lc.fits", "region": REGION}, True),
+}
+
+
+def test_records_say_where_files_are(serve_s3: Callable[..., str], tmp_path: Path) -> None:
+    files = [
+        File(100 + number, 40.0 + number, 5.0, cloud_access=json.dumps({"aws": place}))
+        for number, (place, _) in enumerate(RECORDS.values())
+    ]
+    folder = write_mast(tmp_path / "sky" / "services" / "mast", files)
+    (tmp_path / "elsewhere" / "a").mkdir(parents=True)
+    shutil.copy2(folder / files[0].path, tmp_path / "elsewhere" / "a" / "lc.fits")
+    gate = Gate(serve_s3(), region=REGION, open_buckets=frozenset({"elsewhere", "stpubdata"}))
+    with Laboratory(tmp_path / "sky") as laboratory, serve_gate(gate):
+        spec = service_spec("tess", laboratory.url("mast"))
+        options = {"anon": True, "endpoint_url": gate.url}
+        copy = {"endpoint": "s3://stpubdata", "storage_options": options}
+        archive = get_archive(replace(spec, copies={"aws": copy}, region=REGION), tmp_path)
+        shard = shard_of([file.ra_deg for file in files], [5.0] * len(files))
+        places = {
+            list(RECORDS)[int(request.targets[0])]: archive.answer(shard, request).places
+            for request in archive.plan(shard).requests
+        }
+    expected = {
+        name: f"archive ({spec.endpoint})" if asks_mast else f"aws (s3://elsewhere, {REGION})"
+        for name, (_, asks_mast) in RECORDS.items()
+    }
+    assert places == {name: (place,) for name, place in expected.items()}
+    assert {one.path for one in gate.passed if one.n_bytes > 1000} == {"/elsewhere/a/lc.fits"}

@@ -239,7 +239,8 @@ def test_service_needs_no_columns(config: Config) -> None:
         for key in ("bands", "columns", "time", "units")
     ]
     entry["layout"] = "service"
-    assert load_run(config).archives["ztf"].catalogues == []
+    spec = load_run(config).archives["ztf"]
+    assert spec.catalogues(spec.place) == []
 
 
 def test_order_of_keys_does_not_matter(config: Config) -> None:
