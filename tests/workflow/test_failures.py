@@ -77,8 +77,9 @@ def test_failed_shards_alone_are_fetched_again(
     assert planned.jobs == {
         "fetch_ztf": N_BROKEN,
         "merge_shard": N_BROKEN,
-        "build_ledger": 1,
-        "build_manifest": 1,
+        "merge_hats": 1,
+        "merge_ledger": 1,
+        "tabulate_manifest": 1,
     }
     run = project.snakemake()
     assert run.returncode == 0, run.output
