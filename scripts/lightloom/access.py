@@ -26,6 +26,8 @@ OWN = "archive"
 CLOUD_ACCESS = "cloud_access"
 
 _CLOUD_SCHEMES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
+#: Ends of the names of hosts at which object stores are read by HTTP.
+_CLOUD_HOSTS = (".amazonaws.com", "storage.googleapis.com", ".core.windows.net")
 _REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 #: Accesses in a `cloud_access` record that say: without credentials.
@@ -65,8 +67,10 @@ class Copy:
 
     @property
     def in_cloud(self) -> bool:
-        """Whether it is in an object store."""
-        return urlsplit(self.endpoint).scheme in _CLOUD_SCHEMES
+        """Whether it is in an object store of a cloud."""
+        address = urlsplit(self.endpoint)
+        host = address.hostname or ""
+        return address.scheme in _CLOUD_SCHEMES or host.endswith(_CLOUD_HOSTS)
 
     def is_near(self, region: str) -> bool:
         """Tell whether it is on this machine's file systems, or in the region of the run."""

@@ -20,6 +20,7 @@ WEB = Copy("archive", "https://archive.example/data")
 EAST = Copy("east", "s3://east/data", region="us-east-1")
 WEST = Copy("west", "s3://west/data", region="us-west-2")
 LOCAL = Copy("mirror", "/data/mirror")
+BUCKET_BY_WEB = Copy("web", "https://west.s3.us-west-2.amazonaws.com/data", region="us-west-2")
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,8 @@ LOCAL = Copy("mirror", "/data/mirror")
         ([EAST, WEB], "onprem", "us-east-1", WEB),
         ([EAST, WEB, LOCAL], "onprem", "us-east-1", LOCAL),
         ([EAST, WEST], "onprem", "us-east-1", None),
+        ([BUCKET_BY_WEB], "onprem", "us-west-2", None),
+        ([WEB, BUCKET_BY_WEB], "cloud", "", BUCKET_BY_WEB),
     ],
 )
 def test_choice(places: list[Copy], access: str, region: str, chosen: Copy | None) -> None:
