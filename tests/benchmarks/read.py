@@ -1,23 +1,34 @@
-"""Measure reading: the light curve of one object among very many points.
+"""Measure reading: the light curve of one object among very many points, and exporting them all.
 
 Writes results in the layout of a run, with the columns of a run, and reads objects chosen at
 random, nothing being kept between two reads. The first read in a process loads more of pyarrow and
-is told apart; imports are not counted.
+is told apart; imports are not counted. With ``--formats`` everything is exported too, by a process
+each.
 """
 
 import argparse
 import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd  # noqa: F401, not counted either
 import pyarrow as pa
 
+from lightloom.config_files import load_project
+from lightloom.export import FORMATS
 from lightloom.read import read_lightcurves
-from lightloom.schema import LEDGER, LIGHTCURVE, SAMPLE
+from lightloom.record import write_record
+from lightloom.schema import LEDGER, LIGHTCURVE, SAMPLE, SHARD
 from lightloom.storage import ParquetSink, write_json, write_table
-from lightloom.views import COMMON_VIEWS
+from project import REPOSITORY
 
 ARCHIVES = ("gaia", "neowise", "unwise", "ztf")
 TARGETS_PER_SHARD = 5000
@@ -47,12 +58,19 @@ def write_results(results: Path, n_targets: int) -> None:
     with ParquetSink(results / "ledger.parquet", LEDGER) as ledger:
         for start, shard in zip(starts, shards, strict=True):
             chosen = objectids[start : start + TARGETS_PER_SHARD]
+            of_shard = pa.table(sample, schema=SAMPLE).slice(start, len(chosen))
+            shard_columns = [of_shard[name] for name in SHARD.names]
+            write_table(
+                results / "shards" / f"{shard}.parquet",
+                pa.table(shard_columns, schema=SHARD),
+                SHARD,
+            )
             with ParquetSink(results / "lightcurves" / f"{shard}.parquet", LIGHTCURVE) as sink:
                 for first in range(0, len(chosen), 100):
                     sink.write(_rows(chosen[first : first + 100], rng))
             ledger.write(_states(chosen, shard))
-    views = {name: {"views": COMMON_VIEWS} for name in ARCHIVES}
-    write_json(results / "archives.json", views)
+    configured = replace(load_project(REPOSITORY, [], []), results=results)
+    write_record(configured, {name: {} for name in ARCHIVES})
 
 
 def _rows(objectids: np.ndarray, rng: np.random.Generator) -> pa.Table:
@@ -107,16 +125,47 @@ def read_once(results: Path, objectid: str) -> dict[str, float]:
     }
 
 
+def export_once(results: Path, format_: str) -> dict[str, Any]:
+    """Export everything by the command, and tell what its process took; the file is deleted."""
+    path = results.parent / f"export.{format_}"
+    command = [sys.executable, "-m", "lightloom.cli", "export", str(path), "--format", format_]
+    started = time.perf_counter()
+    process = subprocess.Popen([*command, "--results", str(results)], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    if status:
+        raise SystemExit(f"{' '.join(command)}: exit code {os.waitstatus_to_exitcode(status)}")
+    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+    found = {
+        "format": format_,
+        "seconds": seconds,
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+        "max_rss_mb": _megabytes(usage.ru_maxrss),
+        "file_mb": sum(one.stat().st_size for one in files) / 1e6,
+    }
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    return found
+
+
+def _megabytes(maxrss: int) -> float:
+    """Return a peak of memory, which Linux tells in KiB and macOS in bytes."""
+    return maxrss / 1e6 if sys.platform == "darwin" else maxrss * 1024 / 1e6
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Measure and write ``read.json``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=int, default=100_000_000)
     parser.add_argument("--objects", type=int, default=7, help="objects to read")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/output/read"))
+    parser.add_argument("--formats", nargs="*", default=[], choices=list(FORMATS))
     options = parser.parse_args(arguments)
     results = options.output / f"points-{options.points}"
     n_targets = options.points // POINTS_PER_TARGET
-    if not (results / "archives.json").exists():
+    if not (results / "run.json").exists():
         write_results(results, n_targets)
     names = [f"J{i:08d}" for i in np.random.default_rng(2).choice(n_targets, options.objects)]
     first, *others = (read_once(results, name) for name in names)
@@ -128,8 +177,13 @@ def main(arguments: list[str] | None = None) -> None:
         "median_s": float(np.median([one["seconds"] for one in others])),
         "slowest_s": max(one["seconds"] for one in others),
         "median_cpu_s": float(np.median([one["cpu_s"] for one in others])),
+        "fastest_s": min(one["seconds"] for one in others),
+        "max_rss_mb": _megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss),
+        "load": os.getloadavg()[0],
         "limit_s": LIMIT_S,
     }
+    if options.formats:
+        report["exports"] = [export_once(results, name) for name in options.formats]
     write_json(options.output / "read.json", report)
     print(json.dumps(report, indent=1))
 

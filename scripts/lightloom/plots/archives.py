@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from lightloom.plots.coverage import project
@@ -77,7 +78,7 @@ def plot_archives(
             figure = Figure(figsize=(9.5, 5.6))
             figure.suptitle(archive, x=0.02, ha="left", weight="bold")
             grid = figure.add_gridspec(
-                2, 2, left=0.07, right=0.98, bottom=0.09, top=0.89, hspace=0.42, wspace=0.2
+                2, 2, left=0.08, right=0.98, bottom=0.09, top=0.89, hspace=0.42, wspace=0.2
             )
             sky = figure.add_subplot(grid[0, 0], projection="mollweide")
             _draw_sky(sky, sample, ledger)
@@ -173,6 +174,7 @@ def _draw_epochs(axes: Axes, times: _Times) -> None:
     found = np.flatnonzero(times.epochs)
     axes.set_title("epochs: rows in 90 days")
     axes.set_xlabel("MJD (TDB)")
+    _count_along_y(axes, "rows")
     if not len(found):
         _say(axes, "no rows with a time")
         return
@@ -184,7 +186,7 @@ def _draw_epochs(axes: Axes, times: _Times) -> None:
     axes.text(
         0.99,
         0.97,
-        f"{len(numbers)} targets with rows; median {np.median(numbers):.0f} rows",
+        f"{len(numbers)} targets with rows; their median number: {np.median(numbers):.0f}",
         transform=axes.transAxes,
         ha="right",
         va="top",
@@ -195,6 +197,7 @@ def _draw_epochs(axes: Axes, times: _Times) -> None:
 
 def _draw_cadence(axes: Axes, times: _Times) -> None:
     axes.set_title("cadence: time between rows of a target in a band (logarithmic)")
+    _count_along_y(axes, "pairs of rows")
     axes.set_xticks(np.log10(list(_SPANS_DAYS.values())), list(_SPANS_DAYS))
     axes.set_xlim(_CADENCE_BINS[0], _CADENCE_BINS[-1])
     if not times.steps.any():
@@ -209,7 +212,8 @@ def _draw_matches(
 ) -> None:
     distances = distances_arcsec[np.isfinite(distances_arcsec)]
     axes.set_title("distance of the nearest match of each target")
-    axes.set_xlabel("arcsec" if radius_arcsec is not None else "degrees")
+    axes.set_xlabel("distance [arcsec]" if radius_arcsec is not None else "distance [deg]")
+    _count_along_y(axes, "targets")
     if not len(distances):
         _say(axes, "no matches")
         return
@@ -247,6 +251,11 @@ def _draw_chance(
         f"by chance: {100 * fit.share:.1f} % ({low:.1f} to {high:.1f} %)"
         f" of {len(distances_arcsec)}\nscatter of the others: {fit.sigma_arcsec:.2f} arcsec"
     )
+
+
+def _count_along_y(axes: Axes, what: str) -> None:
+    axes.set_ylabel(what)
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
 def _say(axes: Axes, message: str) -> None:
