@@ -141,7 +141,9 @@ class Caps:
 class ArchiveSpec:
     """A catalogue entry (config/archives.yaml) with the user's options merged over it.
 
-    config/README.md lists the meaning, type and unit of each.
+    config/README.md lists the meaning, type and unit of each. ``replies`` are those of the section
+    of that name (``folder``, ``max_gb``), with ``replay``; nothing if replies are neither kept nor
+    replayed.
     """
 
     name: str
@@ -171,6 +173,12 @@ class ArchiveSpec:
     units: dict[str, str] = field(default_factory=dict)
     time: dict[str, Any] = field(default_factory=dict)
     detections: dict[str, Any] | None = None
+    replies: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether it is a service whose replies are kept ones, so that nothing is asked."""
+        return bool(self.replies.get("replay"))
 
     @property
     def module_name(self) -> str:
@@ -221,6 +229,7 @@ class ArchiveSpec:
             detections=self.detections and with_absolute(self.detections, "endpoint"),
             options=with_absolute(self.options, "cloud_root"),
             auth=with_absolute(self.auth, "token_file"),
+            replies=with_absolute(self.replies, "folder"),
         )
 
     @classmethod
@@ -301,8 +310,13 @@ def load_run(config: Mapping[str, Any]) -> Run:
     if problems:
         raise ConfigError(_message(problems))
     options, catalogue = filled["archives"], filled["catalogue"]
+    replies = _kept_replies(filled)
     archives = {
-        name: ArchiveSpec(name=name, **_merge_options(catalogue[name], options.get(name, {})))
+        name: ArchiveSpec(
+            name=name,
+            replies=replies if catalogue[name]["layout"] == "service" else {},
+            **_merge_options(catalogue[name], options.get(name, {})),
+        )
         for name in sorted(catalogue)
     }
     enabled = tuple(name for name in sorted(options) if options[name]["enabled"])
@@ -326,7 +340,8 @@ def load_run(config: Mapping[str, Any]) -> Run:
         services=tuple(
             local
             for local, service in services
-            if not set(enabled).isdisjoint(service.get("archives", enabled))
+            if not replies.get("replay")
+            and not set(enabled).isdisjoint(service.get("archives", enabled))
         ),
         allow_partial=filled["allow_partial"],
         publish=filled["publish"],
@@ -340,6 +355,16 @@ def load_run(config: Mapping[str, Any]) -> Run:
         resolvers=resolvers,
         resolver_services=tuple(local for local, _ in services if local.resolvers),
     )
+
+
+def _kept_replies(filled: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where replies of services are kept or taken from, if anywhere."""
+    # The command line gives text: --config replay=true.
+    is_replay = filled["replay"] in (True, "true")
+    section = filled["replies"]
+    if not (is_replay or section["keep"]):
+        return {}
+    return {"folder": section["folder"], "max_gb": section["max_gb"], "replay": is_replay}
 
 
 def _started(service: Mapping[str, Any], resolvers: tuple[str, ...]) -> dict[str, Any]:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 _NAME = "run.json"
 
-#: Options that say how a store is reached, and may name what only its owner has to know.
-_PRIVATE: dict[str, dict[str, Any]] = {"storage_options": {}, "auth": {}}
+#: Options that say how a store is reached, and may name what only its owner has to know; and where
+#: replies are kept, which says nothing of what was asked.
+_PRIVATE: dict[str, dict[str, Any]] = {"storage_options": {}, "auth": {}, "replies": {}}
 
 
 @dataclass(frozen=True)

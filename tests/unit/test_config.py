@@ -281,8 +281,8 @@ def _rename(name: str, new: str) -> Callable[[Config], None]:
 SOURCE = ("sample", "sources", 0)
 ZTF = ("catalogue", "ztf")
 KEYS = (
-    "allow_partial, archives, catalogue, dask, moving, plan, publish, report, resolvers, results,"
-    " sample, services, shards"
+    "allow_partial, archives, catalogue, dask, moving, plan, publish, replay, replies, report,"
+    " resolvers, results, sample, services, shards"
 )
 SOURCE_KEYS = (
     "cone, dec, format, frame, id, kind, label, label_column, max_targets, moc, parallax, path,"

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from requests import Session
-
 from lightloom.catalogs.storage import read_bytes
 from lightloom.config import ArchiveSpec
 from lightloom.errors import (
@@ -18,6 +16,8 @@ from lightloom.errors import (
     TransientArchiveError,
 )
 from lightloom.reads import Reads
+from lightloom.services.http import ServiceSession
+from lightloom.services.replies import Exchange
 
 _T = TypeVar("_T")
 
@@ -181,7 +181,7 @@ class Downloads:
 
     Parameters
     ----------
-    session : requests.Session
+    session : ServiceSession
         For the archive itself.
     spec : ArchiveSpec
         Its ``endpoint``; its ``options`` and ``storage_options`` for the copies.
@@ -192,7 +192,7 @@ class Downloads:
         What was read of copies.
     """
 
-    def __init__(self, session: Session, spec: ArchiveSpec) -> None:
+    def __init__(self, session: ServiceSession, spec: ArchiveSpec) -> None:
         self._session = session
         self._url = f"{spec.endpoint.rstrip('/')}/api/v0.1/Download/file"
         self._options = spec.options
@@ -227,7 +227,9 @@ class Downloads:
     def _sources(self, uri: str) -> Iterator[Callable[[], bytes]]:
         copy = cloud_address(uri, self._options)
         if copy is not None:
-            yield lambda: self._from_cloud(copy)
+            # The same file, wherever the copies lie.
+            exchange = Exchange("COPY", uri)
+            yield lambda: self._session.replies.content(exchange, lambda: self._from_cloud(copy))
         yield lambda: self._from_archive(uri)
 
     def _from_cloud(self, path: str) -> bytes:
