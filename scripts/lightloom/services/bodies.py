@@ -9,8 +9,14 @@ from urllib3 import HTTPResponse
 SPOOL_BYTES = 8 << 20
 
 
-class _OpenBody:
-    """A body that urllib3 may close when it has read it, but that can be read again."""
+class OpenBody:
+    """A body that urllib3 may close when it has read it, and that can be read again.
+
+    Parameters
+    ----------
+    file : binary file
+        Stays open.
+    """
 
     closed = False
 
@@ -18,6 +24,7 @@ class _OpenBody:
         self.read = file.read
 
     def close(self) -> None:
+        """Say that it is closed, as `urllib3.HTTPResponse.stream` waits for that."""
         self.closed = True
 
 
@@ -33,7 +40,7 @@ class SpooledResponse(HTTPResponse):
     """
 
     def __init__(self, body: IO[bytes], **options: Any) -> None:
-        file = cast(IO[bytes], _OpenBody(body))
+        file = cast(IO[bytes], OpenBody(body))
         super().__init__(body=file, preload_content=False, decode_content=False, **options)
         self.spool = body
         # Libraries read as much of an answer as they need, and close none.

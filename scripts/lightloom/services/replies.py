@@ -28,6 +28,7 @@ import pyarrow as pa
 from filelock import FileLock
 from requests import PreparedRequest
 from urllib3 import HTTPResponse
+from urllib3.exceptions import DecodeError
 
 from lightloom.errors import (
     ArchiveError,
@@ -38,7 +39,7 @@ from lightloom.errors import (
     ResultError,
     TruncatedAnswerError,
 )
-from lightloom.services.bodies import SPOOL_BYTES
+from lightloom.services.bodies import SPOOL_BYTES, OpenBody
 from lightloom.services.credentials import Token
 from lightloom.storage import json_bytes
 
@@ -185,7 +186,11 @@ class ReplyStore:
             },
         )
         if token and (token.stands_in(record) or _is_in_body(token, reply)):
-            _log.warning("%s: %s: the token stands in the reply: not kept", self._name, exchange)
+            _log.warning(
+                "%s: %s: not kept, as the token stands in the reply, or it cannot be unpacked",
+                self._name,
+                exchange,
+            )
             return
         with self._writable():
             self._keep(exchange, record, digest, reply.body)
@@ -369,14 +374,19 @@ def _examined(body: IO[bytes]) -> tuple[str, int]:
 
 
 def _is_in_body(token: Token, reply: Reply) -> bool:
-    """Tell whether a token stands in a body, which may be packed."""
+    """Tell whether a token stands in a body, or may do so, as it cannot be unpacked."""
     headers = {name: reply.headers[name] for name in _KEPT_HEADERS if name in reply.headers}
-    raw = HTTPResponse(reply.body, headers=headers, preload_content=False)
+    file = cast(IO[bytes], OpenBody(reply.body))
+    raw = HTTPResponse(file, headers=headers, preload_content=False)
     end, found = b"", False
-    for chunk in raw.stream(_CHUNK_BYTES, decode_content=True):
-        found = found or token.stands_in(end + chunk)
-        end = (end + chunk)[-len(token) :]
-    reply.body.seek(0)
+    try:
+        for chunk in raw.stream(_CHUNK_BYTES, decode_content=True):
+            found = found or token.stands_in(end + chunk)
+            end = (end + chunk)[-len(token) :]
+    except DecodeError:
+        return True
+    finally:
+        reply.body.seek(0)
     return found
 
 
