@@ -97,8 +97,9 @@ def test_missing_reply_fails_its_targets_by_name(
     sky: Path, laboratory: Laboratory, tmp_path: Path
 ) -> None:
     spec = keeping(load_spec("tess", laboratory, LIMITS), tmp_path / "replies")
+    with_copies = spec.options | {"cloud_root": str(sky / "services" / "mast" / "stpubdata")}
     shard = shard_for("tess", sky)
-    run = ServiceRun(tmp_path / "run", spec)
+    run = ServiceRun(tmp_path / "run", replace(spec, options=with_copies))
     run.fetch(shard)
     lost = next(
         path
@@ -106,6 +107,9 @@ def test_missing_reply_fails_its_targets_by_name(
         if json.loads(path.read_text())["request"]["url"].startswith("mast:")
     )
     uri = json.loads(lost.read_text())["request"]["url"]
+    whole = replayed(run, tmp_path / "whole")
+    whole.fetch(shard)
+    assert whole.digest == run.digest
     lost.unlink()
     again = replayed(run, tmp_path / "again")
     again.fetch(shard)
