@@ -141,10 +141,10 @@ class SecondRelease:
         pairs = match(position, table[ra].to_numpy(), table[dec].to_numpy(), radius_arcsec)
         pairs = pairs[~pairs["row"].duplicated(keep=False)]
         pairs = pairs[pairs["target"] < self._n_sample].sort_values(["target", "row"])
-        return [
-            (self._targets[number].objectid, rows.tolist())
-            for number, rows in pairs.groupby("target")["row"]
-        ]
+        rows: dict[str, list[int]] = {}
+        for target, row in pairs[["target", "row"]].to_numpy().tolist():
+            rows.setdefault(self._targets[target].objectid, []).append(row)
+        return list(rows.items())
 
     def _chosen(
         self, archive: str, points: Mapping[str, Sequence[Any]]
@@ -163,7 +163,11 @@ class SecondRelease:
             )
         chosen = rng.choice(len(names), len(kinds), replace=False)
         return [
-            (kind, names[number], points[names[number]][rng.integers(len(points[names[number]]))])
+            (
+                kind,
+                names[number],
+                points[names[number]][int(rng.integers(len(points[names[number]])))],
+            )
             for kind, number in zip(kinds, chosen.tolist(), strict=True)
         ]
 

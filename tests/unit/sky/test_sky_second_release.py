@@ -1,0 +1,63 @@
+"""The second release: as many changes as planted, and all else as it was."""
+
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lightloom.errors import SampleError
+from lightloom.sky.places import SERVICE_RADIUS_ARCSEC
+from lightloom.sky.second_release import CHANGES, PLANTED, SecondRelease, as_published
+from lightloom.sky.targets import Target, read_sample
+from lightloom.sky.truth import Catalogue, compute_truth
+from project import REPOSITORY, SAMPLE
+
+TABLES = {
+    "nsc": ("nsc/nsc_dr2.object", "nsc/nsc_dr2.meas", "nsc/nsc_dr2.exposure"),
+    "xmm": ("heasarc/xmmssc",),
+}
+
+
+def tables_of(sky: Path, archive: str) -> tuple[pa.Table, ...]:
+    return tuple(pq.read_table(sky / "services" / f"{name}.parquet") for name in TABLES[archive])
+
+
+def points(targets: list[Target], archive: str, tables: tuple[pa.Table, ...]) -> Counter[str]:
+    catalogue = Catalogue(tables, SERVICE_RADIUS_ARCSEC[archive])
+    return Counter(map(str, compute_truth(targets, {archive: catalogue})[0].to_pylist()))
+
+
+@pytest.mark.parametrize("archive", sorted(TABLES))
+def test_truth_differs_in_the_planted_points(sky: Path, archive: str) -> None:
+    sample = read_sample(REPOSITORY / SAMPLE)
+    tables = tables_of(sky, archive)
+    release = SecondRelease(sample, [], 1)
+    edited = release.edit(archive, tables)
+    before, after = points(sample, archive, tables), points(sample, archive, edited)
+    changed, new, withdrawn = PLANTED[archive]
+    assert (before - after).total() == changed + withdrawn
+    assert (after - before).total() == changed + new
+    kinds = Counter(release.changes["change"].to_pylist())
+    assert kinds == {"changed": changed, "new": new, "withdrawn": withdrawn}
+    assert release.changes.schema.equals(CHANGES)
+    assert all(one.schema.equals(other.schema) for one, other in zip(tables, edited, strict=True))
+    again = SecondRelease(sample, [], 1).edit(archive, tables)
+    assert all(one.equals(other) for one, other in zip(edited, again, strict=True))
+    assert as_published(archive, tables) is tables
+
+
+def test_other_archives_stay(sky: Path) -> None:
+    tables = tables_of(sky, "xmm")
+    assert SecondRelease([], [], 1).edit("saxgrbm", tables) is tables
+
+
+def test_sample_that_is_too_small(sky: Path) -> None:
+    sample = read_sample(REPOSITORY / SAMPLE)[:3]
+    with pytest.raises(SampleError, match="expected at least 8 for a second release"):
+        SecondRelease(sample, [], 1).edit("xmm", tables_of(sky, "xmm"))
+
+
+def test_planted_changes_are_37() -> None:
+    assert sum(map(sum, PLANTED.values())) == 37
