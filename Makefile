@@ -23,10 +23,11 @@ test: $(READY) lint
 unit: $(READY)
 	$(PYTEST) tests/unit
 
-# Every fault with three seeds.
+# Every fault with three seeds, every service replayed, and runs on two releases compared.
 chaos: export FAULT_SEEDS = 3
+chaos: export TWO_RELEASES = 1
 chaos: $(READY)
-	$(PYTEST) tests/faults
+	$(PYTEST) tests/faults tests/end_to_end/test_two_releases.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

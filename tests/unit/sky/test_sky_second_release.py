@@ -24,28 +24,33 @@ def tables_of(sky: Path, archive: str) -> tuple[pa.Table, ...]:
     return tuple(pq.read_table(sky / "services" / f"{name}.parquet") for name in TABLES[archive])
 
 
-def points(targets: list[Target], archive: str, tables: tuple[pa.Table, ...]) -> Counter[str]:
-    catalogue = Catalogue(tables, SERVICE_RADIUS_ARCSEC[archive])
-    return Counter(map(str, compute_truth(targets, {archive: catalogue})[0].to_pylist()))
+def points(targets: list[Target], tables: dict[str, tuple[pa.Table, ...]]) -> Counter[str]:
+    catalogues = {
+        name: Catalogue(of_archive, SERVICE_RADIUS_ARCSEC[name])
+        for name, of_archive in tables.items()
+    }
+    return Counter(map(str, compute_truth(targets, catalogues)[0].to_pylist()))
 
 
-@pytest.mark.parametrize("archive", sorted(TABLES))
-def test_truth_differs_in_the_planted_points(sky: Path, archive: str) -> None:
+def test_truth_differs_in_the_planted_points(sky: Path) -> None:
     sample = read_sample(REPOSITORY / SAMPLE)
-    tables = tables_of(sky, archive)
-    release = SecondRelease(sample, [], 1)
-    edited = release.edit(archive, tables)
-    before, after = points(sample, archive, tables), points(sample, archive, edited)
-    changed, new, withdrawn = PLANTED[archive]
+    tables = {archive: tables_of(sky, archive) for archive in TABLES}
+    release, again = SecondRelease(sample, [], 1), SecondRelease(sample, [], 1)
+    edited = {archive: release.edit(archive, one) for archive, one in tables.items()}
+    before, after = points(sample, tables), points(sample, edited)
+    changed, new, withdrawn = map(sum, zip(*(PLANTED[name] for name in TABLES), strict=True))
     assert (before - after).total() == changed + withdrawn
     assert (after - before).total() == changed + new
     kinds = Counter(release.changes["change"].to_pylist())
     assert kinds == {"changed": changed, "new": new, "withdrawn": withdrawn}
     assert release.changes.schema.equals(CHANGES)
-    assert all(one.schema.equals(other.schema) for one, other in zip(tables, edited, strict=True))
-    again = SecondRelease(sample, [], 1).edit(archive, tables)
-    assert all(one.equals(other) for one, other in zip(edited, again, strict=True))
-    assert as_published(archive, tables) is tables
+    for archive, of_archive in tables.items():
+        same = zip(edited[archive], again.edit(archive, of_archive), of_archive, strict=True)
+        for one, other, original in same:
+            # No table with NaN equals itself.
+            assert str(one.to_pylist()) == str(other.to_pylist())
+            assert one.schema.equals(original.schema)
+        assert as_published(archive, of_archive) is of_archive
 
 
 def test_other_archives_stay(sky: Path) -> None:
