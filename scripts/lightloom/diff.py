@@ -207,8 +207,8 @@ class Comparison:
         for chosen, archives in _chunks(database, old, new):
             parts = [_states(database, *(_chosen(one, chosen, archives) for one in (old, new)))]
             if not same_rows:
-                old_rows = self._rows(self._old, shards[0], chosen, archives)
-                new_rows = self._rows(self._new, shards[1], chosen, archives)
+                old_rows = self._rows(self._old, shards[0], old, chosen, archives)
+                new_rows = self._rows(self._new, shards[1], new, chosen, archives)
                 parts.insert(0, _points(database, old_rows, new_rows, self._columns))
             found = pa.concat_tables(parts)
             if found.num_rows:
@@ -230,12 +230,19 @@ class Comparison:
         return first.exists() and second.exists() and filecmp.cmp(first, second, shallow=False)
 
     def _rows(
-        self, run: Dataset, shard: str | None, objectids: pa.Array, archives: tuple[str, ...] | None
+        self,
+        run: Dataset,
+        shard: str | None,
+        ledger: pa.Table,
+        objectids: pa.Array,
+        archives: tuple[str, ...] | None,
     ) -> pa.Table:
+        """Read the rows of some targets in some archives, or in all that were asked."""
         schema = pa.schema([LIGHTCURVE.field(name) for name in self._columns])
         blocks: list[pa.Table] = []
         if archives is not None:
-            archives = tuple(name for name in archives if name in run.archives)
+            asked = set(ledger["archive"].to_pylist())
+            archives = tuple(name for name in archives if name in asked)
         if shard is not None and archives != ():
             selection = Selection(archives=archives, view="all", columns=self._columns)
             blocks = list(run.shard_blocks(selection, shard, objectids))

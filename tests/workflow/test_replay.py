@@ -7,7 +7,7 @@ from laboratory import Laboratory
 from project import Run
 from service_project import services_project
 
-ARCHIVES = ["fermigbm", "nsc", "tess"]
+ARCHIVES = ["nsc", "tess"]
 
 
 def finished(run: Run) -> Run:

@@ -4,7 +4,7 @@ A reply is found by what was asked: method, address and a digest of the body. It
 file named by its own digest, once for all requests that it answers:
 
     requests/ab/<digest of the request>.json    status, headers and digest of the reply
-    bodies/cd/<SHA-256 of the content>.zst      the content as it came over the wire
+    bodies/cd/<SHA-256 of the content>.zst      the content, unpacked if it was sent packed
 
 Every file appears whole or not at all, so that any number of jobs can share a folder. No header of
 a request is kept, and of those of a reply only the ones in `_KEPT_HEADERS`.
@@ -27,8 +27,6 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import pyarrow as pa
 from filelock import FileLock
 from requests import PreparedRequest
-from urllib3 import HTTPResponse
-from urllib3.exceptions import DecodeError
 
 from lightloom.errors import (
     ArchiveError,
@@ -39,12 +37,12 @@ from lightloom.errors import (
     ResultError,
     TruncatedAnswerError,
 )
-from lightloom.services.bodies import SPOOL_BYTES, OpenBody
+from lightloom.services.bodies import SPOOL_BYTES
 from lightloom.services.credentials import Token
 from lightloom.storage import json_bytes
 
 #: What a client needs to read a body, or to find it.
-_KEPT_HEADERS = ("Content-Encoding", "Content-Type", "Location")
+_KEPT_HEADERS = ("Content-Type", "Location")
 
 #: Parameters of addresses that are secrets, or change from one signature to the next.
 _VOLATILE = re.compile(
@@ -108,7 +106,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Reply:
-    """A reply as it came over the wire.
+    """A reply of a service.
 
     Attributes
     ----------
@@ -185,12 +183,8 @@ class ReplyStore:
                 "bytes": n_bytes,
             },
         )
-        if token and (token.stands_in(record) or _is_in_body(token, reply)):
-            _log.warning(
-                "%s: %s: not kept, as the token stands in the reply, or it cannot be unpacked",
-                self._name,
-                exchange,
-            )
+        if token and (token.stands_in(record) or _is_in_body(token, reply.body)):
+            _log.warning("%s: %s: not kept: the token stands in the reply", self._name, exchange)
             return
         with self._writable():
             self._keep(exchange, record, digest, reply.body)
@@ -235,7 +229,10 @@ class ReplyStore:
             raise MissingReplyError(
                 f"{self._name}: {exchange}: no reply to it is kept in {self.folder}; {hint}"
             )
-        record = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DamagedFileError(f"{path}: no record of a reply ({error}); remove it") from error
         if "error" in record:
             said = record["error"]
             raise _LASTING_ERRORS[said["class"]](said["message"], status=said["status"])
@@ -373,20 +370,13 @@ def _examined(body: IO[bytes]) -> tuple[str, int]:
     return digest.hexdigest(), n_bytes
 
 
-def _is_in_body(token: Token, reply: Reply) -> bool:
-    """Tell whether a token stands in a body, or may do so, as it cannot be unpacked."""
-    headers = {name: reply.headers[name] for name in _KEPT_HEADERS if name in reply.headers}
-    file = cast(IO[bytes], OpenBody(reply.body))
-    raw = HTTPResponse(file, headers=headers, preload_content=False)
+def _is_in_body(token: Token, body: IO[bytes]) -> bool:
+    """Tell whether a token stands in a body."""
     end, found = b"", False
-    try:
-        for chunk in raw.stream(_CHUNK_BYTES, decode_content=True):
-            found = found or token.stands_in(end + chunk)
-            end = (end + chunk)[-len(token) :]
-    except DecodeError:
-        return True
-    finally:
-        reply.body.seek(0)
+    while chunk := body.read(_CHUNK_BYTES):
+        found = found or token.stands_in(end + chunk)
+        end = (end + chunk)[-len(token) :]
+    body.seek(0)
     return found
 
 

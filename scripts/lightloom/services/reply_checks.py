@@ -3,12 +3,11 @@
 import html
 import re
 import textwrap
-from io import BytesIO
 from typing import cast
 from urllib.parse import urlsplit
 
 import requests
-from urllib3 import HTTPResponse, Retry
+from urllib3 import Retry
 from urllib3.exceptions import InvalidHeader
 
 from lightloom.errors import (
@@ -19,6 +18,7 @@ from lightloom.errors import (
 )
 from lightloom.services.bodies import SpooledResponse
 from lightloom.services.credentials import Token
+from lightloom.services.xml_replies import harm_in
 
 _START_BYTES = 512
 #: Longest reason in a message.
@@ -51,13 +51,12 @@ def error_of_reply(
     """
     what = asked(name, response.request)
     if response.ok:
-        start = _start(response, _START_BYTES)
-        is_packed = "Content-Encoding" in response.headers
-        is_html = response.headers.get("Content-Type", "").startswith("text/html")
-        if response.status_code < 300 and (_HTML.match(start) or (is_packed and is_html)):
+        if response.status_code < 300 and _HTML.match(_start(response, _START_BYTES)):
             # No archive answers in HTML, but its web server does while it is under maintenance.
             page = _redacted(_text(response), token)
             return TransientArchiveError(f"{what}: found an HTML page: {page}")
+        if harm := harm_in(cast(SpooledResponse, response.raw).spool):
+            return ArchiveError(f"{what}: found {harm}, expected data; it was not read")
         return None
     status = response.status_code
     said = _text(response)
@@ -93,15 +92,13 @@ def _retry_after_s(header: str) -> float | None:
 
 def _text(response: requests.Response) -> str:
     """Return what a page or an error document says to people, shortened."""
-    body = BytesIO(_start(response, _PAGE_BYTES))
-    start = HTTPResponse(body, headers=dict(response.headers), preload_content=False)
-    page = start.read(_PAGE_BYTES, decode_content=True).decode("utf-8", "replace")
+    page = _start(response, _PAGE_BYTES).decode("utf-8", "replace")
     words = re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", page)
     return textwrap.shorten(html.unescape(words), REASON_CHARACTERS, placeholder=" ...")
 
 
 def _start(response: requests.Response, n_bytes: int) -> bytes:
-    """Return the first bytes of a body, as they came."""
+    """Return the first bytes of a body."""
     spool = cast(SpooledResponse, response.raw).spool
     start = spool.read(n_bytes)
     spool.seek(0)
