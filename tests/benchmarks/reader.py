@@ -132,6 +132,7 @@ def _run_case(
     job = {
         "kind": kind.name,
         "catalogue": str(catalogues.folder / kind.catalogue),
+        "detections": str(catalogues.folder / kind.detections) if kind.detections else "",
         "targets": str(scratch / "targets.parquet"),
         "shard": str(scratch / "shard.parquet"),
         "scratch": str(scratch),
@@ -139,7 +140,7 @@ def _run_case(
     question = {
         **job,
         "action": "ask",
-        "objects": str(catalogues.folder / KINDS["ztf"].catalogue),
+        "objects": str(catalogues.folder / kind.objects),
         "n_targets": n_targets,
         "seed": options.seed,
     }
