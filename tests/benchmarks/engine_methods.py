@@ -44,14 +44,15 @@ def workflow(question: Question) -> Found:
         found["objectid"] = found["objectid"].astype(np.int64)
         return found.set_axis(["target", "band", "time", "value", "separation_arcsec"], axis=1)
 
-    return Found(rows, json.loads(status.read_text())["reads"])
+    document = json.loads(status.read_text())
+    return Found(rows, {**document["reads"], "part_sha256": document["part"]["sha256"]})
 
 
 def bare_engine(question: Question) -> Found:
     """Search the catalogue's partitions one after the other, in one thread."""
     spec = question.spec
     targets = question.targets
-    catalogue = _catalog(spec.endpoint, spec.layout, spec.columns)
+    catalogue = _catalog(spec, spec.endpoint, spec.layout, spec.columns)
     searches, _ = plan_searches(
         open_catalog(catalogue), targets["ra"], targets["dec"], spec.radius_arcsec
     )
@@ -75,7 +76,9 @@ def bare_engine(question: Question) -> Found:
     )
 
 
-def _catalog(endpoint: str, layout: str, columns: Mapping[str, str]) -> CatalogSpec:
+def _catalog(
+    spec: ArchiveSpec, endpoint: str, layout: str, columns: Mapping[str, str]
+) -> CatalogSpec:
     return CatalogSpec(
         endpoint=endpoint,
         layout=layout,
@@ -83,6 +86,7 @@ def _catalog(endpoint: str, layout: str, columns: Mapping[str, str]) -> CatalogS
         dec=columns["dec"],
         object_id=columns["object_id"],
         partition=columns.get("partition", ""),
+        storage_options=spec.storage_options,
     )
 
 
@@ -93,7 +97,7 @@ def _search(spec: ArchiveSpec, catalogue: CatalogSpec, search: Search) -> Search
         return search_partition(catalogue, search, spec.radius_arcsec, columns)
     return search_joined(
         catalogue,
-        _catalog(detections["endpoint"], detections["layout"], detections["columns"]),
+        _catalog(spec, detections["endpoint"], detections["layout"], detections["columns"]),
         search,
         spec.radius_arcsec,
         join_radius_arcsec=detections["radius_arcsec"],

@@ -3,6 +3,7 @@
 import lsdb
 import pandas as pd
 from methods import RADIUS_ARCSEC, Found, Question, core_columns, light_curves
+from upath import UPath
 
 from lightloom.config import ArchiveSpec
 
@@ -22,7 +23,9 @@ def reference(question: Question) -> Found:
     frames = []
     for filters in _band_filters(question, spec):
         survey = lsdb.open_catalog(
-            question.catalogue, columns=[*_light_columns(spec), _nested(spec)], filters=filters
+            _place(question, question.catalogue),
+            columns=[*_light_columns(spec), _nested(spec)],
+            filters=filters,
         )
         frames.append(_flatten(_crossmatch(targets, survey, n_neighbors=1).compute(), spec))
     return Found(lambda: light_curves(pd.concat(frames), spec), {})
@@ -33,7 +36,7 @@ def one_pass(question: Question) -> Found:
     spec = question.spec
     targets = _lean_targets(question)
     survey = lsdb.open_catalog(
-        question.catalogue,
+        _place(question, question.catalogue),
         columns=[*_light_columns(spec), *_list_columns(spec)],
         search_filter=lsdb.PixelSearch(targets.get_healpix_pixels()),
     )
@@ -46,11 +49,11 @@ def two_steps(question: Question) -> Found:
     """Crossmatch the light columns, then read the light curves of the matched ids."""
     spec = question.spec
     object_id = spec.columns["object_id"]
-    survey = lsdb.open_catalog(question.catalogue, columns=_light_columns(spec))
+    survey = lsdb.open_catalog(_place(question, question.catalogue), columns=_light_columns(spec))
     lazy = _crossmatch(_lean_targets(question), survey, n_neighbors=_MANY_NEIGHBOURS)
     matched = lazy.compute(progress_bar=False).reset_index(drop=True)
     lists = lsdb.open_catalog(
-        question.catalogue,
+        _place(question, question.catalogue),
         columns=[object_id, *_list_columns(spec)],
         filters=[(object_id, "in", matched[f"{object_id}{_SUFFIXES[1]}"].tolist())],
         search_filter=lsdb.PixelSearch(lazy.get_healpix_pixels()),
@@ -67,10 +70,10 @@ def reference_join(question: Question) -> Found:
     spec = question.spec
     object_id = spec.columns["object_id"]
     targets = lsdb.from_dataframe(question.targets, ra_column="ra", dec_column="dec")
-    objects = lsdb.open_catalog(question.catalogue, columns=_light_columns(spec))
+    objects = lsdb.open_catalog(_place(question, question.catalogue), columns=_light_columns(spec))
     matched = _crossmatch(targets, objects, n_neighbors=1)
     detections = lsdb.open_catalog(
-        question.detections,
+        _place(question, question.detections),
         columns=core_columns(spec),
         search_filter=lsdb.PixelSearch(matched.get_healpix_pixels()),
     )
@@ -91,14 +94,14 @@ def join_by_ids(question: Question) -> Found:
     spec = question.spec
     object_id = spec.columns["object_id"]
     objects = lsdb.open_catalog(
-        question.catalogue,
+        _place(question, question.catalogue),
         columns=_light_columns(spec),
         search_filter=lsdb.PixelSearch(_lean_targets(question).get_healpix_pixels()),
     )
     lazy = _crossmatch(_lean_targets(question), objects, n_neighbors=_MANY_NEIGHBOURS)
     matched = lazy.compute(progress_bar=False).reset_index(drop=True)
     detections = lsdb.open_catalog(
-        question.detections,
+        _place(question, question.detections),
         columns=core_columns(spec),
         filters=[(object_id, "in", matched[f"{object_id}{_SUFFIXES[1]}"].tolist())],
         search_filter=lsdb.PixelSearch(lazy.get_healpix_pixels()),
@@ -107,6 +110,10 @@ def join_by_ids(question: Question) -> Found:
         detections.reset_index(drop=True), left_on=f"{object_id}{_SUFFIXES[1]}", right_on=object_id
     )
     return Found(lambda: light_curves(_named(found), spec), {})
+
+
+def _place(question: Question, root: str) -> UPath:
+    return UPath(root, **question.storage_options)
 
 
 def _band_filters(question: Question, spec: ArchiveSpec) -> list[list[tuple[str, str, int]] | None]:

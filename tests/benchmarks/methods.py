@@ -29,10 +29,12 @@ class Question:
     Attributes
     ----------
     kind : Kind
-    catalogue : pathlib.Path
-        Root of the catalogue.
-    detections : pathlib.Path or None
+    catalogue : str
+        Root of the catalogue: a path or an address.
+    detections : str
         Root of the catalogue of the detections, if they stand in one of their own.
+    storage_options : dict
+        Options of the fsspec file system.
     targets : pandas.DataFrame
         ``number``, ``ra`` and ``dec`` (degrees, ICRS).
     shard : pathlib.Path
@@ -42,8 +44,9 @@ class Question:
     """
 
     kind: Kind
-    catalogue: Path
-    detections: Path | None
+    catalogue: str
+    detections: str
+    storage_options: dict[str, Any]
     targets: pd.DataFrame
     shard: Path
     scratch: Path
@@ -53,8 +56,9 @@ class Question:
         """Read it from a job's description."""
         return cls(
             KINDS[job["kind"]],
-            Path(job["catalogue"]),
-            Path(job["detections"]) if job["detections"] else None,
+            job["catalogue"],
+            job["detections"],
+            job["storage_options"],
             pd.read_parquet(job["targets"]),
             Path(job["shard"]),
             Path(job["scratch"]),
@@ -76,12 +80,12 @@ class Question:
             config |= yaml.safe_load((_CONFIG / name).read_text())
         options: dict[str, Any] = {
             "enabled": True,
-            "endpoint": str(self.catalogue),
-            "storage_options": {},
+            "endpoint": self.catalogue,
+            "storage_options": self.storage_options,
             "radius_arcsec": RADIUS_ARCSEC,
         }
         if self.detections:
-            options["detections"] = {"endpoint": str(self.detections)}
+            options["detections"] = {"endpoint": self.detections}
         config["archives"] = {self.kind.name: options}
         return load_run(config).archives[self.kind.name]
 
@@ -96,11 +100,11 @@ class Found:
         Gives ``target`` (number), ``band`` (name), ``time``, ``value`` and ``separation_arcsec``,
         one row per epoch; it is called when the measurement is over.
     accounted : dict
-        What the method itself says it has read.
+        What the method itself says of it.
     """
 
     rows: Callable[[], pd.DataFrame]
-    accounted: dict[str, int]
+    accounted: dict[str, Any]
 
 
 def bare(column: str) -> str:

@@ -76,10 +76,10 @@ def minimum_bytes(question: Question, columns: Sequence[str]) -> int:
     spec, key = question.spec, question.kind.key
     roles = spec.columns
     search = _Search(question.targets, RADIUS_ARCSEC, roles["ra"], roles["dec"], key)
-    if question.detections is None:
-        return _of_catalogue(question.catalogue, search, columns)
+    if not question.detections:
+        return _of_catalogue(Path(question.catalogue), search, columns)
     object_id = roles["object_id"]
-    objects = _matched(question.catalogue, search, object_id)
+    objects = _matched(Path(question.catalogue), search, object_id)
     near_objects = _Search(
         objects,
         spec.detections["radius_arcsec"],
@@ -88,8 +88,8 @@ def minimum_bytes(question: Question, columns: Sequence[str]) -> int:
         key,
         (object_id, objects["id"].to_numpy()),
     )
-    return _of_catalogue(question.catalogue, search, [object_id]) + _of_catalogue(
-        question.detections, near_objects, columns
+    return _of_catalogue(Path(question.catalogue), search, [object_id]) + _of_catalogue(
+        Path(question.detections), near_objects, columns
     )
 
 

@@ -133,6 +133,7 @@ def _run_case(
         "kind": kind.name,
         "catalogue": str(catalogues.folder / kind.catalogue),
         "detections": str(catalogues.folder / kind.detections) if kind.detections else "",
+        "storage_options": {},
         "targets": str(scratch / "targets.parquet"),
         "shard": str(scratch / "shard.parquet"),
         "scratch": str(scratch),
