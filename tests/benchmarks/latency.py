@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     options = _parse(arguments)
     options.scratch.mkdir(parents=True, exist_ok=True)
+    _draw_targets(options)
     runs = []
     for protocol in options.protocols:
         with _store(options, protocol, 0) as url:
@@ -85,18 +86,10 @@ def _store(options: argparse.Namespace, protocol: str, cut_every: int) -> Iterat
             store.terminate()
 
 
-def _run(
-    options: argparse.Namespace, protocol: str, url: str, method: str, *, cut_every: int
-) -> dict[str, Any]:
+def _draw_targets(options: argparse.Namespace) -> None:
     kind = KINDS[options.kind]
-    job = {
-        "kind": kind.name,
-        "targets": str(options.scratch / "targets.parquet"),
-        "shard": str(options.scratch / "shard.parquet"),
-        "scratch": str(options.scratch),
-    }
-    local = {
-        **job,
+    question = {
+        **_job(options),
         **_places(kind.catalogue, kind.detections, str(options.catalogues)),
         "storage_options": {},
         "action": "ask",
@@ -104,14 +97,29 @@ def _run(
         "n_targets": options.targets,
         "seed": options.seed,
     }
-    run_job("preparation.py", local, options.scratch)
+    run_job("preparation.py", question, options.scratch)
+
+
+def _job(options: argparse.Namespace) -> dict[str, str]:
+    return {
+        "kind": options.kind,
+        "targets": str(options.scratch / "targets.parquet"),
+        "shard": str(options.scratch / "shard.parquet"),
+        "scratch": str(options.scratch),
+    }
+
+
+def _run(
+    options: argparse.Namespace, protocol: str, url: str, method: str, *, cut_every: int
+) -> dict[str, Any]:
+    kind = KINDS[options.kind]
     root, storage_options = f"{url}/{options.catalogues.name}", {}
     if protocol == "s3":
         root = f"s3://{options.catalogues.name}"
         client = {"endpoint_url": url, "region_name": "us-east-1"}
         storage_options = {"anon": True, "client_kwargs": client}
     search = {
-        **job,
+        **_job(options),
         **_places(kind.catalogue, kind.detections, root),
         "storage_options": storage_options,
         "method": method,
