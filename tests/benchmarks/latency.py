@@ -2,12 +2,14 @@
 
 The catalogue is the dense ZTF-like one, served by rclone through a proxy that lets each request
 wait. Both begin with a search for one target, so that imports do not count. Last, a store that
-breaks off every so many ranges must lead to the same part.
+breaks off every so many ranges must lead to the same part. A partition is one file, as LSDB cannot
+read folders by plain HTTP.
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +21,8 @@ from typing import Any
 from kinds import KINDS
 from measure import measure_search, run_job
 from slow_store import COUNTER
+
+from lightloom.catalogs.markers import HATS_PROPERTIES
 
 _START_S = 30.0
 _MIB = 1 << 20
@@ -35,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
     options.scratch.mkdir(parents=True, exist_ok=True)
     _draw_targets(options)
+    kind = KINDS[options.kind]
+    served = options.scratch / "served" / options.kind
+    for catalogue in filter(None, (kind.catalogue, kind.detections)):
+        _link_catalogue(options.catalogues / catalogue, served / catalogue)
     runs = []
     for protocol in options.protocols:
         with _store(options, protocol, 0) as url:
@@ -64,6 +72,21 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _link_catalogue(catalogue: Path, linked: Path) -> None:
+    """Give the files of a catalogue the names that they have if no partition is a folder."""
+    shutil.rmtree(linked, ignore_errors=True)
+    for path in (path for path in catalogue.rglob("*") if path.is_file()):
+        relative = path.relative_to(catalogue)
+        if path.parent.name.startswith("Npix="):
+            relative = relative.parent.with_suffix(".parquet")
+        (linked / relative).parent.mkdir(parents=True, exist_ok=True)
+        if path.name in HATS_PROPERTIES:
+            text = path.read_text().replace("hats_npix_suffix=/", "hats_npix_suffix=.parquet")
+            (linked / relative).write_text(text)
+        else:
+            (linked / relative).hardlink_to(path)
+
+
 @contextmanager
 def _store(options: argparse.Namespace, protocol: str, cut_every: int) -> Iterator[str]:
     """Serve the folder that holds the catalogues; the address ends where its path begins."""
@@ -71,7 +94,7 @@ def _store(options: argparse.Namespace, protocol: str, cut_every: int) -> Iterat
     port_file.unlink(missing_ok=True)
     command = [
         *(sys.executable, Path(__file__).with_name("slow_store.py"), protocol),
-        *(options.catalogues.resolve().parent, port_file),
+        *(options.scratch / "served", port_file),
         *("--latency-ms", str(options.latency_ms), "--cut-every", str(cut_every)),
     ]
     with subprocess.Popen(command) as store:
@@ -113,9 +136,9 @@ def _run(
     options: argparse.Namespace, protocol: str, url: str, method: str, *, cut_every: int
 ) -> dict[str, Any]:
     kind = KINDS[options.kind]
-    root, storage_options = f"{url}/{options.catalogues.name}", {}
+    root, storage_options = f"{url}/{options.kind}", {}
     if protocol == "s3":
-        root = f"s3://{options.catalogues.name}"
+        root = f"s3://{options.kind}"
         client = {"endpoint_url": url, "region_name": "us-east-1"}
         storage_options = {"anon": True, "client_kwargs": client}
     search = {

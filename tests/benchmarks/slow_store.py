@@ -38,6 +38,9 @@ class _Store(ThreadingHTTPServer):
         self._n_ranges = 0
         self._lock = threading.Lock()
 
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: clients go away."""
+
     def count(self, is_range: bool) -> bool:
         """Count a request, and tell whether it is to break off."""
         with self._lock:

@@ -83,7 +83,7 @@ def test_gaia_and_panstarrs_see_some_of_the_sources(folders: dict[Layout, Path])
     assert len(transits["source_id"].unique()) == 500
     objects = read_hats(folders[Layout.PAGED], panstarrs.OBJECTS)
     detections = read_hats(folders[Layout.PAGED], panstarrs.DETECTIONS)
-    assert objects.num_rows == 375
+    assert objects.num_rows == 376
     assert len(detections["detectID"].unique()) == detections.num_rows
     found = detections.group_by("objID").aggregate([("objID", "count")]).sort_by("objID")
     expected = objects.sort_by("objID")
