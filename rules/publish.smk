@@ -20,7 +20,7 @@ if RUN.publish:
         conda:
             "../envs/analysis.yaml"
         shell:
-            "cp {input} {output} 2> {log}"
+            "cp -- {input:q} {output:q} 2> {log:q}"
 
     rule publish_hats:
         """Copy the HATS catalogue."""
@@ -34,7 +34,7 @@ if RUN.publish:
         conda:
             "../envs/analysis.yaml"
         shell:
-            "cp --recursive {input} {output} 2> {log}"
+            "cp --recursive -- {input:q} {output:q} 2> {log:q}"
 
     rule published:
         """All results on the object store."""

@@ -1,8 +1,14 @@
 """The errors that Lightloom raises, and how a failed search is classed in the ledger."""
 
 
+from lightloom.printing import printable
+
+
 class LightloomError(Exception):
-    """Any error whose message is meant for the user."""
+    """Any error whose message is meant for the user; what it repeats of others is shown escaped."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(LightloomError):
@@ -75,6 +81,21 @@ class TruncatedAnswerError(ArchiveError):
     """The archive cut its answer short; what it left out is unknown."""
 
     error_class = "truncated"
+
+
+class TooLargeError(ArchiveError):
+    """An answer would take more memory than a worker has; it is asked for in pieces.
+
+    Parameters
+    ----------
+    message : str
+    n_pieces : int
+        Into how many the request should be divided.
+    """
+
+    def __init__(self, message: str, *, n_pieces: int = 2) -> None:
+        super().__init__(message)
+        self.n_pieces = n_pieces
 
 
 class ArchiveSchemaError(ArchiveError):

@@ -22,6 +22,8 @@ TIME_REFS = ("topocentre", "geocentre", "heliocentre", "barycentre")
 
 _MJD_ZERO_JD = 2400000.5
 _LIGHT_DAYS_PER_AU = float((u.au / constants.c).to_value(u.day))
+#: Times outside are no dates of observations: years 1585 to 2406 [d].
+_PLAUSIBLE_MJD = (-100_000.0, 200_000.0)
 #: Days per table of Earth positions.
 _TABLE_DAYS = 4096
 
@@ -91,7 +93,8 @@ def to_mjd_tdb_barycentre(
     Parameters
     ----------
     time_mjd : ndarray, shape (n,)
-        Times as MJD in ``time_scale`` [d]; NaN stays NaN.
+        Times as MJD in ``time_scale`` [d]; NaN stays NaN, and what is no date of an observation
+        (before 1585 or after 2406) becomes NaN.
     ra_deg, dec_deg : ndarray, shape (n,)
         ICRS direction of the source [deg].
     time_scale : {'utc', 'tai', 'tdb', 'tcb'}
@@ -111,7 +114,7 @@ def to_mjd_tdb_barycentre(
     if time_scale not in TIME_SCALES or time_ref not in TIME_REFS:
         raise ValueError(f"unknown time scale or place: {time_scale!r}, {time_ref!r}")
     mjd_tdb = np.full_like(time_mjd, np.nan)
-    known = np.isfinite(time_mjd)
+    known = (time_mjd > _PLAUSIBLE_MJD[0]) & (time_mjd < _PLAUSIBLE_MJD[1])
     if not known.any():
         return mjd_tdb
     tdb = _to_tdb(time_mjd[known], time_scale)

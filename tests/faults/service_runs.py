@@ -154,6 +154,12 @@ class ServiceRun:
         return dict(zip(targets["objectid"], targets["state"], strict=True))
 
     @property
+    def targets(self) -> list[dict[str, Any]]:
+        """What the status says of each target."""
+        columns = json.loads(self._status.read_text())["targets"]
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    @property
     def digest(self) -> str:
         """Digest of the light curves."""
         return hashlib.sha256(self.part.read_bytes()).hexdigest()

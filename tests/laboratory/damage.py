@@ -1,5 +1,6 @@
 """Faults in the rows of a reply: too few, without one target, with other columns or units."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +12,18 @@ from laboratory.faults import Rule
 #: Names of positions in the tables of the services, in lower case.
 POSITIONS = (("ra", "dec"), ("s_ra", "s_dec"), ("coord_ra", "coord_dec"))
 UNITS = b"unit"
+
+#: What no archive measures, and what no archive calls a thing.
+ABSURD_NUMBERS = (math.nan, math.inf, -math.inf, 1e308, -1e308, 0.0)
+ABSURD_TEXTS = (
+    "<script>alert(1)</script>",
+    "'; DROP TABLE x; --",
+    "$(touch pwned)",
+    "../../../etc/passwd",
+    "{0} {x} %s $\\frac{",
+    "\u202egnp.exe",
+    "[red]=cmd|' /C calc'!A0",
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,8 @@ def damage(reply: Reply, rule: Rule) -> Reply:
         return Reply(reply.table.slice(0, rows), overflow=True)
     if rule.action == "wrong_columns":
         return replace(reply, table=_change_columns(reply.table, rule))
+    if rule.action == "absurd_values":
+        return replace(reply, table=_absurd(reply.table, rule))
     if rule.action == "missing_target":
         return replace(reply, table=reply.table.filter(_of_others(reply.table, rule)))
     return reply
@@ -75,6 +90,24 @@ def _change_columns(table: pa.Table, rule: Rule) -> pa.Table:
         fields.append(pa.field(name, column.type, metadata=metadata))
         columns.append(column)
     return pa.table(columns, schema=pa.schema(fields))
+
+
+def _absurd(table: pa.Table, rule: Rule) -> pa.Table:
+    for place, field in enumerate(table.schema):
+        if rule.columns and field.name not in rule.columns:
+            continue
+        if pa.types.is_floating(field.type):
+            values: tuple = ABSURD_NUMBERS
+        elif pa.types.is_integer(field.type):
+            bits = field.type.bit_width - 1
+            values = (2**bits - 1, -(2**bits) + 1, -1)
+        elif pa.types.is_string(field.type):
+            values = ABSURD_TEXTS
+        else:
+            continue
+        absurd = [values[row % len(values)] for row in range(table.num_rows)]
+        table = table.set_column(place, field, pa.array(absurd, field.type))
+    return table
 
 
 def _of_others(table: pa.Table, rule: Rule) -> pa.Array:

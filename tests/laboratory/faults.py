@@ -13,6 +13,8 @@ from typing import Any, Protocol, get_origin
 
 import pyarrow as pa
 
+from laboratory.hostile import REPLIES
+
 #: What a rule may do.
 ACTIONS = frozenset(
     {
@@ -28,6 +30,8 @@ ACTIONS = frozenset(
         "missing_target",
         "out_of_service",
         "job_seconds",
+        "hostile",
+        "absurd_values",
     }
 )
 
@@ -101,6 +105,10 @@ class Rule:
         Of `wrong_columns`: by column the new name, Arrow type or unit.
     drop : tuple of str
         Of `wrong_columns`: columns to leave out.
+    reply : str
+        Of `hostile`: which one, of `laboratory.hostile.REPLIES`.
+    columns : tuple of str
+        Of `absurd_values`: columns whose values are replaced; empty for all.
     """
 
     action: str
@@ -127,6 +135,8 @@ class Rule:
     retype: dict[str, str] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     drop: tuple[str, ...] = ()
+    reply: str = ""
+    columns: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> "Rule":
@@ -155,6 +165,8 @@ class Rule:
                 raise FaultScriptError(f"rule {document}: {entry.name} must be {wanted}")
         if values["action"] == "job_seconds" and "seconds" not in values:
             raise FaultScriptError(f"rule {document}: job_seconds needs seconds")
+        if values["action"] == "hostile" and values.get("reply") not in REPLIES:
+            raise FaultScriptError(f"rule {document}: reply must be one of {sorted(REPLIES)}")
         if values.get("late") and values["action"] not in HIDING_ACTIONS:
             raise FaultScriptError(f"rule {document}: late is for {sorted(HIDING_ACTIONS)}")
         try:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from laboratory import documents
 from laboratory.exchange import Exchange, RequestProblemError, Service
 from laboratory.faults import FaultScript, Rule
+from laboratory.hostile import REPLIES
 from laboratory.requestlog import RequestLog, utc_text
 from laboratory.wires import Wires
 
@@ -223,6 +224,8 @@ def _refusal(service: Service, rule: Rule) -> Response | None:
     if rule.action == "html":
         page = f"<!DOCTYPE html><html><body><h1>Maintenance</h1><p>{rule.message}</p></body></html>"
         return HTMLResponse(page)
+    if rule.action == "hostile":
+        return REPLIES[rule.reply]()
     return None
 
 

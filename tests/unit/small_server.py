@@ -17,6 +17,7 @@ LIMITS: dict[str, Any] = {
     "concurrent_requests": 4,
     "requests_per_s": 500,
     "timeout_s": 30.0,
+    "reply_mb": 100,
     "attempts": 3,
     "longest_wait_s": 0.05,
     "breaker_failures": 50,

@@ -423,7 +423,11 @@ WRONG: list[tuple[Any, ...]] = [
     ),
     (
         _edit("results", value=None),
-        "results: found nothing, expected text",
+        "results: found nothing, expected text such as 'results'",
+    ),
+    (
+        _edit("results", value="of/{shard}"),
+        "results: found 'of/{shard}', expected text such as 'results'",
     ),
     (
         _edit("allow_partial", value="true"),

@@ -64,3 +64,14 @@ def test_wrong_scale_is_refused() -> None:
             time_scale="ut1",
             time_ref="geocentre",
         )
+
+
+@pytest.mark.parametrize("scale", ["utc", "tai", "tdb", "tcb"])
+@pytest.mark.parametrize("place", ["geocentre", "heliocentre", "barycentre"])
+def test_absurd_times_are_no_dates_and_spoil_no_others(scale: str, place: str) -> None:
+    mjd = np.array([1e308, -1e308, np.inf, -np.inf, 1e9, -1e9, np.nan, 58000.0])
+    zeros = np.zeros(len(mjd))
+    found = to_mjd_tdb_barycentre(mjd, zeros, zeros, time_scale=scale, time_ref=place)
+    assert np.all(np.isnan(found[:-1]))
+    alone = to_mjd_tdb_barycentre(mjd[-1:], zeros[:1], zeros[:1], time_scale=scale, time_ref=place)
+    assert found[-1] == alone[0]

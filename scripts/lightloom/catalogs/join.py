@@ -1,8 +1,8 @@
 """Searching a table of objects whose detections stand in a table of their own."""
 
-import pickle
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -28,6 +28,7 @@ def search_joined(
     join_radius_arcsec: float,
     object_columns: Sequence[str],
     columns: Sequence[str],
+    most_rows: int | None = None,
 ) -> SearchResult:
     """Return the detections of every object of a partition within the radius of a target.
 
@@ -47,6 +48,8 @@ def search_joined(
         Largest distance of a detection from its object.
     object_columns, columns : sequence of str
         Columns of the objects and of the detections to return, none of them lists.
+    most_rows : int, optional
+        Detections in a file that there is memory for.
 
     Returns
     -------
@@ -62,6 +65,8 @@ def search_joined(
         If a column is missing or has another type than it must have.
     DamagedFileError
         If a file is absent or cannot be decoded.
+    TooLargeError
+        If more than ``most_rows`` detections of a file match, before these are read.
     TransientArchiveError
         If a store broke off.
     ValueError
@@ -72,9 +77,16 @@ def search_joined(
     found = match_partition(objects, search, radius_arcsec, [*object_columns, *positions])
     _refuse_lists(search.partition.path, found.leaves)
     pairs = _nearest_of_each_id(found.pairs)
-    catalog = _opened(pickle.dumps(detections))
+    catalog = _opened(json.dumps(asdict(detections), sort_keys=True))
     pieces = [
-        _piece(detections, one, found.sources[objects.object_id], join_radius_arcsec, columns)
+        _piece(
+            detections,
+            one,
+            found.sources[objects.object_id],
+            join_radius_arcsec,
+            columns,
+            most_rows,
+        )
         for one in _searches(catalog, objects, found.sources, join_radius_arcsec)
     ]
     if not pieces:
@@ -117,8 +129,8 @@ class _Piece:
 # A job asks for the detections of many partitions of objects, and the list of partitions of a large
 # catalogue is long.
 @lru_cache(maxsize=4)
-def _opened(pickled_spec: bytes) -> Catalog:
-    catalog = open_catalog(pickle.loads(pickled_spec))
+def _opened(spec: str) -> Catalog:
+    catalog = open_catalog(CatalogSpec(**json.loads(spec)))
     if not catalog.partitions:
         raise ArchiveError(f"{catalog.spec.endpoint}: the catalogue lists no partition")
     return catalog
@@ -140,9 +152,10 @@ def _piece(
     object_ids: pa.ChunkedArray,
     radius_arcsec: float,
     columns: Sequence[str],
+    most_rows: int | None,
 ) -> _Piece:
     joined_ids = object_ids.take(pa.array(search.target)).combine_chunks()
-    found = match_partition(spec, search, radius_arcsec, columns, joined_ids)
+    found = match_partition(spec, search, radius_arcsec, columns, joined_ids, most_rows)
     _refuse_lists(search.partition.path, found.leaves)
     # Rows of one object id, each with its position, may all be near a detection.
     source = found.pairs["source"].to_numpy()

@@ -36,6 +36,7 @@ def export(
     """
     from lightloom.export import ExportSource
     from lightloom.export import export as write
+    from lightloom.printing import printable
     from lightloom.read import Dataset, Selection
 
     def chosen(names: list[str] | None) -> tuple[str, ...] | None:
@@ -43,4 +44,4 @@ def export(
 
     selection = Selection(chosen(objectid), chosen(archive), chosen(band), view)
     n_rows = write(ExportSource(Dataset(results), selection), path, format_)
-    typer.echo(f"{path}: {n_rows} rows")
+    typer.echo(printable(f"{path}: {n_rows} rows"))

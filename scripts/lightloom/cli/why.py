@@ -26,7 +26,8 @@ def why(
 
     Example: `lightloom why "WISEA J093730.32+260232.1" 58000.5 --archive ztf`
     """
+    from lightloom.printing import printable
     from lightloom.why import explain
 
     found = explain(results, objectid, mjd, archives=archive or (), n_rows=rows)
-    typer.echo("\n\n".join(map(str, found)))
+    typer.echo(printable("\n\n".join(map(str, found))))

@@ -65,7 +65,7 @@ def draw_object(title: str, track: Tracks, matches: pa.Table) -> Figure:
     sky, light = figure.subplots(2, 1, height_ratios=(1.15, 1.0))
     _draw_sky(sky, track, matches)
     _draw_light(light, track, matches)
-    sky.set_title(f"{title}: {matches.num_rows} matched alerts")
+    sky.set_title(f"{title}: {matches.num_rows} matched alerts", parse_math=False)
     return figure
 
 

@@ -31,6 +31,7 @@ from lightloom.plots.style import (
     VERMILION,
     archive_markers,
     band_colours,
+    drawn_name,
     figure_style,
     save_figure,
 )
@@ -181,7 +182,7 @@ def _draw_header(
     lines = [f"RA {target.ra_deg:.5f}°   Dec {target.dec_deg:+.5f}°  (ICRS)", *_found(states)]
     if n_hidden:
         lines.append(f"{n_hidden} rows without time or value are not drawn")
-    text.set_title(target.objectid, size=12, weight="bold", parse_math=False)
+    text.set_title(drawn_name(target.objectid), size=12, weight="bold", parse_math=False)
     text.text(0, 0.98, "\n".join(lines), va="top", size=8, linespacing=1.45, parse_math=False)
     sky = figure.add_subplot(grid[0, 2], projection="mollweide")
     sky.set_xticks([], [])
@@ -260,7 +261,7 @@ def _draw_events(axes: Axes, events: pa.Table) -> None:
 def _draw_panel(axes: Axes, points: Points, markers: Mapping[str, str]) -> None:
     _draw_series(axes, points, markers, len(points))
     name = "flux density [mJy]" if points.unit == "mJy" else f"value [{points.unit}]"
-    axes.set_ylabel(name)
+    axes.set_ylabel(name, parse_math=False)
     axes.grid(visible=True)
     _limit_values(axes, points)
     n_points = "one point" if len(points) == 1 else f"{len(points):,} points"
@@ -355,7 +356,7 @@ def _draw_legend(axes: Axes, points: Points, markers: Mapping[str, str]) -> None
     handles = [
         Line2D([], [], ls="", marker=markers[archive], ms=4, color=colours[band], label=label)
         for (archive, band), n in numbers.items()
-        for label in [f"{archive} {band}  {n}"]
+        for label in [f"{archive} {drawn_name(band, 30)}  {n}"]
     ]
     n_suspect, n_bad = qualities.get(QUALITY_SUSPECT, 0), qualities.get(QUALITY_BAD, 0)
     notes: dict[str, tuple[dict[str, Any], int]] = {
@@ -366,7 +367,7 @@ def _draw_legend(axes: Axes, points: Points, markers: Mapping[str, str]) -> None
     for name, (look, n) in notes.items():
         if n:
             handles.append(Line2D([], [], ls="", ms=4, label=f"{name}  {n}", **look))
-    axes.legend(
+    legend = axes.legend(
         handles=handles,
         loc="upper left",
         bbox_to_anchor=(-0.08, 1.05),
@@ -377,6 +378,8 @@ def _draw_legend(axes: Axes, points: Points, markers: Mapping[str, str]) -> None
         labelspacing=0.3,
         borderaxespad=0,
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def _limit_values(axes: Axes, points: Points) -> None:

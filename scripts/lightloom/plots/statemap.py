@@ -11,10 +11,12 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from lightloom.plots.style import STATE_COLOURS, figure_style, save_figure
+from lightloom.plots.style import STATE_COLOURS, drawn_name, figure_style, save_figure
 
 #: Targets whose ids are written at the axis; of more, the rows have no names.
 _MAX_NAMED = 60
+#: Space for the names at the axis.
+_NAME_CHARACTERS = 42
 #: Rows of the map; of more targets, each row stands for several, by the worst of their states.
 _MAX_ROWS = 1200
 #: Space for the names of the archives and for the legend [in].
@@ -61,7 +63,9 @@ def plot_state_map(*, ledger_path: Path, figure_paths: Iterable[Path]) -> None:
         axes.set_xticks(np.arange(len(archives) - 1) + 0.5, minor=True)
         axes.grid(visible=True, which="minor", axis="x", color="white", linewidth=1.5)
         if is_named:
-            labels = axes.set_yticks(range(n_targets), objectids, size=6.5)
+            labels = axes.set_yticks(
+                range(n_targets), [drawn_name(one, _NAME_CHARACTERS) for one in objectids], size=6.5
+            )
             for label in labels:
                 label.label1.set_parse_math(False)
             axes.set_yticks(np.arange(n_targets - 1) + 0.5, minor=True)

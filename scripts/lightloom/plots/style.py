@@ -1,7 +1,7 @@
 """How every figure looks: colours, type, and files whose bytes depend on the data alone."""
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from lightloom.printing import printable
 from lightloom.storage import atomic_path
 
 # Palette for colour-blind readers: Okabe and Ito (2008), https://jfly.uni-koeln.de/color/
@@ -108,6 +109,15 @@ def figure_style() -> Iterator[None]:
         yield
 
 
+def drawn_name(name: str, most_characters: int = 80) -> str:
+    """Return a name as a figure can show it: not too long, and with nothing invisible in it.
+
+    Whoever draws it has to switch off the reading of formulae (``parse_math=False``).
+    """
+    shown = printable(name)
+    return shown if len(shown) <= most_characters else f"{shown[: most_characters - 1]}…"
+
+
 def band_colours(bands: Iterable[str]) -> dict[str, str]:
     """Return a colour for every band, the same in every figure."""
     return {
@@ -117,10 +127,10 @@ def band_colours(bands: Iterable[str]) -> dict[str, str]:
     }
 
 
-def archive_markers(archives: Iterable[str]) -> dict[str, str]:
+def archive_markers(archives: Iterable[str], markers: Sequence[str] = _MARKERS) -> dict[str, str]:
     """Return the shape of the marks of every archive: the same in all figures of a run."""
     names = sorted(set(archives))
-    return {name: _MARKERS[i % len(_MARKERS)] for i, name in enumerate(names)}
+    return {name: markers[i % len(markers)] for i, name in enumerate(names)}
 
 
 def save_figure(figure: Figure, paths: Iterable[Path]) -> None:

@@ -34,8 +34,9 @@ def tables_of(response: Response) -> list[TableElement]:
         If the VOTable says that the request is wrong.
     """
     try:
-        document = votable.parse(BytesIO(response.content), verify="ignore")
-    except (ExpatError, VOWarning, IndexError, ValueError) as error:
+        # Of a function astropy unpacks nothing: a body has been unpacked, within its limit.
+        document = votable.parse(BytesIO(response.content).read, verify="ignore")
+    except (ExpatError, VOWarning, IndexError, ValueError, TypeError, MemoryError) as error:
         raise TransientArchiveError(
             f"{response.url}: expected a VOTable, found {response.text[:80]!r} ({error})"
         ) from error

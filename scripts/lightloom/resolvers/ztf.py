@@ -11,7 +11,7 @@ from lightloom.config_sources import ResolverSpec
 from lightloom.errors import ArchiveSchemaError, BadRequestError
 from lightloom.resolvers.listing import NAME, Listing, Unresolved
 from lightloom.services.http import ServiceSession, service_session
-from lightloom.services.json_replies import json_reply
+from lightloom.services.json_replies import json_reply, rows_of
 from lightloom.services.retries import retrying
 
 #: Ids of a request, which stand in its address.
@@ -47,7 +47,7 @@ def list_ztf_objects(
         for begin in range(0, len(ids), IDS_PER_REQUEST):
             asked = ids[begin : begin + IDS_PER_REQUEST]
             for item in retrying(spec.limits)(_ask, session, spec.endpoint, asked):
-                positions[item["oid"]] = _position(item)
+                positions[str(item.get("oid"))] = _position(item)
     known = [entry for entry in ids if entry in positions]
     table = pa.table(
         {
@@ -82,8 +82,9 @@ def _pages(
                 return
             raise
         reply = json_reply(response, ["items"])
-        yield reply["items"]
-        number, has_next = number + 1, bool(reply.get("has_next"))
+        yield rows_of(reply, "items", dict, "ALeRCE")
+        # A page has an object at least, and an object is on one page.
+        number, has_next = number + 1, bool(reply.get("has_next")) and number < len(ids)
 
 
 def _position(item: Any) -> tuple[float, float]:

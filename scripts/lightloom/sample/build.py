@@ -12,6 +12,7 @@ import pyarrow.csv
 from lightloom.carry import keep_earlier
 from lightloom.config import Run
 from lightloom.plan import Plan, Shard, fingerprint, load_plan, plan_path, shard_path
+from lightloom.printing import printable
 from lightloom.sample.read import read_sample
 from lightloom.sample.rejects import BadCell
 from lightloom.sample.sources import FoundTables, set_aside
@@ -52,9 +53,9 @@ def build_sample(run: Run, tables: FoundTables, *, dry_run: bool) -> Plan:
         [BadCell(*cell) for cell in tables.unresolved],
     )
     for hint in sample.hints:
-        _log.warning("%s", hint)
+        _log.warning("%s", printable(hint))
     for arrival, message in sample.wrong_arrivals.items():
-        _log.warning("%s is left out: %s", arrival, message)
+        _log.warning("%s is left out: %s", printable(arrival), message)
     targets = sample.targets
     leaves = split(targets["_healpix_29"].to_numpy(), run.shards.max_targets)
     earlier = load_plan(run.results).shards if plan_path(run.results).exists() else {}

@@ -4,6 +4,7 @@ Called whenever the Snakefile is read, so nothing heavy is imported here.
 """
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ _Place = tuple[TableSource, Path, Any] | Query
 
 #: Folder of an inbox into which wrong tables are moved.
 FAILED = "failed"
+
+#: Of the name of a wrong table the name of its error has so much: no name has more than 255 bytes.
+_NAME_BYTES = 240
 
 #: Names of files that are still being written.
 _UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload", "~")
@@ -174,7 +178,8 @@ def set_aside(messages: Mapping[str, str]) -> None:
             number += 1
             place = folder / f"{path.stem}-{number}{path.suffix}"
         # The error first: killed in between, the table is found again.
-        place.with_name(f"{place.name}.error.txt").write_text(message + "\n", encoding="utf-8")
+        error = os.fsdecode(os.fsencode(place.name)[:_NAME_BYTES]) + ".error.txt"
+        place.with_name(error).write_text(message + "\n", encoding="utf-8")
         path.rename(place)
 
 

@@ -35,6 +35,15 @@ _MIN_ROWS_TO_HINT = 5
 #: So many look like hours too much to go on, unless somebody has stated the unit.
 _MIN_ROWS_TO_REFUSE = 20
 
+#: Longest id or label: a file with columns of fixed width has as much for each row.
+MAX_CHARACTERS = 1000
+
+#: Of a cell that cannot be used a message shows so much.
+_SHOWN_CHARACTERS = 200
+
+#: Control characters, and what XML 1.0 cannot hold: exports could not be read again.
+_UNWRITABLE = r"[\p{Cc}\x{fffe}\x{ffff}]"
+
 #: Rows whose further columns are held as Python objects at a time.
 _BLOCK_ROWS = 50_000
 
@@ -96,6 +105,12 @@ def read_table(source: TableSource, file: Path) -> TableRows:
     SampleError
         If the file as a whole cannot be used.
     """
+    try:
+        source.path.encode()
+    except UnicodeEncodeError:
+        raise SampleError(
+            f"{source.path}: found a name that is no UTF-8 text, expected one; rename the file"
+        ) from None
     named = [
         source.id,
         source.ra,
@@ -108,7 +123,7 @@ def read_table(source: TableSource, file: Path) -> TableRows:
     ]
     wanted = [name for name in dict.fromkeys(named) if isinstance(name, str)]
     columns = _Columns(source, read_cells(source, file, wanted))
-    ids = columns.ids()
+    ids, labels = columns.ids(), columns.labels()
     lon_deg, lat_deg = columns.coordinates()
     pm_lon_masyr, pm_lat_masyr = columns.proper_motions()
     parallax_mas = columns.quantity(source.parallax, u.mas)
@@ -130,7 +145,7 @@ def read_table(source: TableSource, file: Path) -> TableRows:
             "id_column": _constant(source.id or "", n_rows),
             "objectid": names,
             "label": _constant(source.label, n_rows),
-            "row_label": columns.labels().filter(pa.array(good)),
+            "row_label": labels.filter(pa.array(good)),
             "ra_deg": ra_deg,
             "dec_deg": dec_deg,
             "pmra_masyr": pa.array(pmra_masyr, from_pandas=True),
@@ -148,6 +163,10 @@ def read_table(source: TableSource, file: Path) -> TableRows:
     # Of a file with wrong rows more is known than that its last line may be cut.
     hints = columns.hints if columns.bad else [*columns.cells.hints, *columns.hints]
     return TableRows(rows.filter(pa.array(kept)), columns.bad, hints)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def _constant(text: str | None, n_rows: int) -> pa.Array:
@@ -179,12 +198,14 @@ class _Columns:
         if self.source.id is None:
             return None
         self._note(self.source.id, self._is_blank(self.source.id), "an id")
+        self._note_unwritable(self.source.id, "an id")
         return self.cells.columns[self.source.id]
 
     def labels(self) -> pa.Array:
         """Return each row's own label, null where there is none."""
         if self.source.label_column is None:
             return _constant(None, len(self.cells.rows))
+        self._note_unwritable(self.source.label_column, "a label")
         cells = self.cells.columns[self.source.label_column]
         return pc.if_else(pc.equal(cells, ""), None, cells)
 
@@ -267,6 +288,13 @@ class _Columns:
         blank: NDArray[np.bool_] = np.asarray(pc.is_in(cells, pa.array(missing)))
         return blank
 
+    def _note_unwritable(self, column: str, what: str) -> None:
+        cells = self.cells.columns[column]
+        wrong = pc.match_substring_regex(cells, _UNWRITABLE)
+        self._note(column, np.asarray(wrong), f"{what} without control characters")
+        too_long = pc.greater(pc.utf8_length(cells), MAX_CHARACTERS)
+        self._note(column, np.asarray(too_long), f"{what} of at most {MAX_CHARACTERS} characters")
+
     def _unit(self, column: str, wanted: u.UnitBase) -> u.UnitBase:
         """Return the unit that the file states for a column, or the wanted one."""
         stated = self.cells.units.get(column, str(wanted))
@@ -285,7 +313,7 @@ class _Columns:
         places = np.flatnonzero(wrong)
         texts = self.cells.columns[column].take(pa.array(places)).to_pylist()
         for row, text in zip(self.cells.rows[places].tolist(), texts, strict=True):
-            found = repr(text) if text else "nothing"
+            found = _shortened(repr(text)) if text else "nothing"
             self.bad.append(BadCell(self.source.path, row, column, found, expected))
 
     def _doubt_unit(self, ra_deg: FloatArray, dec_deg: FloatArray, unit: u.UnitBase) -> None:

@@ -13,7 +13,7 @@ import textwrap
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
@@ -24,6 +24,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, RequestException
+from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError, InvalidHeader
 
@@ -40,6 +41,7 @@ from lightloom.reads import Reads
 from lightloom.services.credentials import Token, read_token
 from lightloom.services.folders import service_folder
 from lightloom.services.governor import Governor
+from lightloom.services.xml_replies import harm_in
 
 #: A body up to this size stays in memory, a larger one goes to a temporary file [bytes].
 SPOOL_BYTES = 8 << 20
@@ -68,6 +70,17 @@ class ServiceSession(requests.Session):
 
     reads: Reads
 
+    def request(self, *arguments: Any, **options: Any) -> requests.Response:
+        """Make a request; what goes wrong between those of a redirect is classed too."""
+        with archive_errors():
+            try:
+                return super().request(*arguments, **options)
+            except RequestException:
+                raise
+            except ValueError as error:
+                # Of an address that a redirect names.
+                raise BadRequestError(f"found an address that cannot be read: {error}") from error
+
 
 def service_session(
     spec: ServiceSpec, state: Path, *, scheme: str = "Bearer", section: str = "archives"
@@ -91,7 +104,9 @@ def service_session(
         Raises the errors of `lightloom.errors` for failed requests, also for HTTP statuses: 401 and
         403 `AuthenticationError`; 408, 425, 429 and 5xx `TransientArchiveError`; other 4xx and 501
         `BadRequestError`, whose ``status`` tells them apart. Timeouts, resets, bodies that are cut
-        or drip, and HTML pages are transient.
+        or drip, and HTML pages are transient. A body that is larger than ``limits.reply_mb``, on
+        the way or unpacked, and XML that declares entities are an `ArchiveError`. Bodies come
+        unpacked.
 
     Raises
     ------
@@ -183,6 +198,10 @@ def _kind(error: BaseException) -> type[ArchiveError] | None:
     return None
 
 
+class _ReplyTooLargeError(Exception):
+    """An answer is larger than a service may give."""
+
+
 class _TokenAuth(AuthBase):
     """Sends the token to the archive's own server, and to no other."""
 
@@ -214,6 +233,7 @@ class _GovernedAdapter(HTTPAdapter):
         self._governor = governor
         self._name = spec.name
         self._timeout_s = float(spec.limits["timeout_s"])
+        self._reply_mb = float(spec.limits["reply_mb"])
         self._token = token
 
     def send(self, request: requests.PreparedRequest, *_: Any, **options: Any) -> requests.Response:
@@ -232,31 +252,44 @@ class _GovernedAdapter(HTTPAdapter):
             deadline_s = time.monotonic() + self._timeout_s
             try:
                 response = super().send(request, **options)
-                start = self._spool(response, deadline_s)
+                body = self._spool(response, deadline_s)
+            except _ReplyTooLargeError:
+                raise ArchiveError(
+                    f"{what}: the answer is larger than limits.reply_mb, {self._reply_mb:g} MB; ask"
+                    " for less at a time (limits.targets_per_query, limits.objects_per_query), or"
+                    " raise limits.reply_mb if the service may answer at such length"
+                ) from None
             except (InvalidURL, InvalidSchema) as error:
                 raise BadRequestError(f"{what}: {error}") from error
             except (RequestException, HTTPError, OSError) as error:
                 raise TransientArchiveError(self._redacted(f"{what}: {error}")) from error
-            if response.ok:
-                self._refuse_html(response, start, what)
-            else:
+            if not response.ok:
                 raise self._error(response, what)
+            self._refuse_html(response, body, what)
+            if harm := harm_in(body):
+                raise ArchiveError(f"{what}: found {harm}, expected data; it was not read")
         return response
 
-    def _spool(self, response: requests.Response, deadline_s: float) -> bytes:
-        """Read the body, let the response give it again, and return its first bytes."""
+    def _spool(self, response: requests.Response, deadline_s: float) -> IO[bytes]:
+        """Read the body, unpack it, let the response give it again, and return it."""
         raw = cast(HTTPResponse, response.raw)
         with ExitStack() as on_error:
-            body = on_error.enter_context(tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))
-            self._copy(raw, cast(IO[bytes], body), deadline_s)
+            body = on_error.enter_context(_spool_file())
+            self._copy(raw, body, deadline_s)
+            headers = raw.headers.copy()
+            headers.discard("Transfer-Encoding")
+            if "Content-Encoding" in headers:
+                with body as packed:
+                    body = on_error.enter_context(_spool_file())
+                    chunks = HTTPResponse(packed, headers, preload_content=False).stream()
+                    self._write(chunks, body)
+                headers.discard("Content-Encoding")
+                headers.discard("Content-Length")
             on_error.pop_all()
         body.seek(0)
-        start = body.read(_START_BYTES)
-        body.seek(0)
-        headers = raw.headers.copy()
-        headers.discard("Transfer-Encoding")
+        response.headers = CaseInsensitiveDict(headers)
         response.raw = HTTPResponse(
-            body=cast(IO[bytes], body),
+            body=body,
             headers=headers,
             status=raw.status,
             version=raw.version,
@@ -269,14 +302,15 @@ class _GovernedAdapter(HTTPAdapter):
         )
         # Libraries read as much of an answer as they need, and close none.
         weakref.finalize(response.raw, body.close)
-        return start
+        return body
 
     def _copy(self, raw: HTTPResponse, body: IO[bytes], deadline_s: float) -> None:
         with _cut_off(raw, deadline_s - time.monotonic()) as cut_off:
             try:
-                for chunk in raw.stream(_CHUNK_BYTES, decode_content=False):
-                    body.write(chunk)
-                    self._session.reads += Reads(bytes=len(chunk))
+                self._write(self._counted(raw), body)
+            except _ReplyTooLargeError:
+                raw.close()
+                raise
             except (HTTPError, OSError, ValueError):
                 if not cut_off.is_set():
                     raise
@@ -284,11 +318,24 @@ class _GovernedAdapter(HTTPAdapter):
             raw.close()
             raise requests.Timeout(f"the answer took longer than {self._timeout_s:g} s")
         raw.release_conn()
+        body.seek(0)
 
-    def _refuse_html(self, response: requests.Response, start: bytes, what: str) -> None:
-        is_packed = "Content-Encoding" in response.headers
-        is_html = response.headers.get("Content-Type", "").startswith("text/html")
-        if response.status_code < 300 and (_HTML.match(start) or (is_packed and is_html)):
+    def _counted(self, raw: HTTPResponse) -> Iterator[bytes]:
+        for chunk in raw.stream(_CHUNK_BYTES, decode_content=False):
+            self._session.reads += Reads(bytes=len(chunk))
+            yield chunk
+
+    def _write(self, chunks: Iterable[bytes], body: IO[bytes]) -> None:
+        """Write a body in pieces, as long as it keeps to the limit."""
+        for chunk in chunks:
+            body.write(chunk)
+            if body.tell() > self._reply_mb * 1e6:
+                raise _ReplyTooLargeError
+
+    def _refuse_html(self, response: requests.Response, body: IO[bytes], what: str) -> None:
+        is_page = response.status_code < 300 and _HTML.match(body.read(_START_BYTES))
+        body.seek(0)
+        if is_page:
             # No archive answers in HTML, but its web server does while it is under maintenance.
             page = self._redacted(_text(response))
             raise TransientArchiveError(f"{what}: found an HTML page: {page}")
@@ -307,6 +354,10 @@ class _GovernedAdapter(HTTPAdapter):
     def _redacted(self, text: str) -> str:
         """Servers repeat what they were sent."""
         return self._token.redact(text) if self._token else text
+
+
+def _spool_file() -> IO[bytes]:
+    return cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))
 
 
 @contextmanager
@@ -343,7 +394,7 @@ def _retry_after_s(header: str) -> float | None:
 
 def _text(response: requests.Response) -> str:
     """Return what a page or an error document says to people, shortened."""
-    page = response.raw.read(_PAGE_BYTES, decode_content=True).decode("utf-8", "replace")
+    page = response.raw.read(_PAGE_BYTES).decode("utf-8", "replace")
     words = re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", page)
     return textwrap.shorten(html.unescape(words), _REASON_CHARACTERS, placeholder=" ...")
 

@@ -20,12 +20,15 @@ from lightloom.errors import (
     TruncatedAnswerError,
 )
 from lightloom.services.cones import Cone
-from lightloom.services.json_replies import json_reply
+from lightloom.services.json_replies import json_reply, rows_of
 
 Row = dict[str, Any]
 
 _ANY = (str, int, float, NoneType)
 _NUMBER = (int, float, NoneType)
+
+#: No search of a shard's targets has more rows or pages.
+_MOST_ROWS = 10_000_000
 
 #: Columns that are used, and the types that their values may have.
 _OBSERVATION_COLUMNS: dict[str, tuple[type, ...]] = {
@@ -114,12 +117,13 @@ class MastPortal:
             )
             _check_columns(service, reply, columns)
             rows += [dict.fromkeys(columns) | row for row in reply["data"]]
-            paging = reply["paging"]
-            pages = paging["pagesFiltered"]
-        if len(rows) != paging["rowsFiltered"]:
+            pages, n_rows = _paging(service, reply)
+            if not reply["data"]:
+                break
+        if len(rows) != n_rows:
             raise TruncatedAnswerError(
-                f"{service}: found {len(rows)} rows on {pages} pages,"
-                f" expected {paging['rowsFiltered']} by the answer's own count"
+                f"{service}: found {len(rows)} rows on {page} pages,"
+                f" expected {n_rows} by the answer's own count"
             )
         return rows
 
@@ -147,21 +151,38 @@ def _filters(criteria: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
     return [{"paramName": name, "values": list(values)} for name, values in criteria.items()]
 
 
+def _paging(service: str, reply: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many pages and rows belong to an answer."""
+    paging = reply["paging"]
+    counts = [
+        paging.get(name) if isinstance(paging, dict) else None
+        for name in ("pagesFiltered", "rowsFiltered")
+    ]
+    pages, rows = (one if type(one) is int and 0 <= one <= _MOST_ROWS else None for one in counts)
+    if pages is None or rows is None:
+        raise ArchiveSchemaError(
+            f"{service}: the answer counts {counts[0]!r:.40} pages and {counts[1]!r:.40} rows,"
+            f" expected numbers from 0 to {_MOST_ROWS}"
+        )
+    return pages, rows
+
+
 def _check_columns(
     service: str, reply: Mapping[str, Any], columns: Mapping[str, tuple[type, ...]]
 ) -> None:
     for key in ("fields", "data", "paging"):
         if key not in reply:
             raise ArchiveSchemaError(f"{service}: the answer has no {key!r}, found {sorted(reply)}")
-    found = [field["name"] for field in reply["fields"]]
+    found = [field.get("name") for field in rows_of(reply, "fields", dict, service)]
+    rows = rows_of(reply, "data", dict, service)
     missing = [name for name in columns if name not in found]
     if missing:
         raise ArchiveSchemaError(f"{service}: columns {missing} are missing, found {found}")
     for name, types in columns.items():
-        values = [row.get(name) for row in reply["data"]]
+        values = [row.get(name) for row in rows]
         wrong = [value for value in values if not isinstance(value, types)]
         if wrong:
             expected = ", ".join(one.__name__ for one in types)
             raise ArchiveSchemaError(
-                f"{service}: column {name!r} holds {wrong[0]!r}, expected {expected}"
+                f"{service}: column {name!r} holds {wrong[0]!r:.80}, expected {expected}"
             )

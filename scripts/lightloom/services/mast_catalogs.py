@@ -11,7 +11,10 @@ import pyarrow as pa
 from requests import Session
 
 from lightloom.errors import ArchiveSchemaError
-from lightloom.services.json_replies import json_reply
+from lightloom.services.json_replies import json_reply, rows_of
+
+#: No table of a few targets has more.
+_MOST_PAGES = 1000
 
 
 def query_catalog(
@@ -42,9 +45,7 @@ def query_catalog(
         If a column is missing, or holds a value that is not of its type.
     """
     tables = []
-    page = 0
-    while True:
-        page += 1
+    for page in range(1, _MOST_PAGES + 1):
         reply = json_reply(
             session.get(f"{url}.json", params={**params, "pagesize": page_rows, "page": page}),
             ("info", "data"),
@@ -53,10 +54,12 @@ def query_catalog(
         # A page that is not full is the last one.
         if len(reply["data"]) < page_rows:
             return pa.concat_tables(tables)
+    raise ArchiveSchemaError(f"{url}: found {_MOST_PAGES} full pages, expected an end")
 
 
 def _table(url: str, reply: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
-    found = [column["name"] for column in reply["info"]]
+    found = [column.get("name") for column in rows_of(reply, "info", dict, url)]
+    rows = rows_of(reply, "data", list, url)
     missing = [name for name in schema.names if name not in found]
     if missing:
         raise ArchiveSchemaError(f"{url}: columns {missing} are missing, found {found}")
@@ -64,9 +67,9 @@ def _table(url: str, reply: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
     for field in schema:
         index = found.index(field.name)
         try:
-            values = [row[index] for row in reply["data"]]
+            values = [row[index] for row in rows]
             columns[field.name] = pa.array(values, field.type)
-        except (IndexError, KeyError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        except (IndexError, OverflowError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise ArchiveSchemaError(
                 f"{url}: column {field.name!r}, expected {field.type}: {error!r}"
             ) from error

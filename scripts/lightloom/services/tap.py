@@ -7,7 +7,6 @@ for many things at a time (`ask_whole`) asks for half of them again, until every
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
@@ -17,9 +16,11 @@ import numpy as np
 import pyarrow as pa
 import requests
 from astropy.io import votable
+from astropy.io.votable.exceptions import VOWarning
 from numpy.typing import NDArray
 from pyvo.dal import TAPService
 from pyvo.dal.tap import TAPResults
+from pyvo.io.vosi import parse_capabilities
 from pyvo.io.vosi.tapregext import TableAccess
 from pyvo.utils.xml.exceptions import XMLWarning
 
@@ -36,6 +37,10 @@ from lightloom.services.tap_jobs import ServerJob, job_name
 from lightloom.services.tap_votable import ExpectedColumn, reply_table
 
 IntArray = NDArray[np.int64]
+
+#: What the readers of VOTables, capabilities and jobs raise: of another document, of tags that do
+#: not match, of numbers that are none, and of sizes that nothing has.
+_DAMAGES = (XMLWarning, VOWarning, ValueError, TypeError, IndexError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,9 @@ class Service:
             If the service declares a lower limit.
         """
         with _tap_errors():
-            capabilities = self._service.capabilities
+            # Of what goes wrong here pyvo keeps the words, not the class.
+            response = self.session.get(f"{self.endpoint}/capabilities", stream=True)
+            capabilities = parse_capabilities(response.raw.read)
         tables = [one for one in capabilities if isinstance(one, TableAccess)]
         limit = tables[0].outputlimit if tables else None
         if limit is not None and limit.hard is not None and limit.hard.content < self._maxrec:
@@ -165,15 +172,14 @@ def _tap_errors() -> Iterator[None]:
     with archive_errors():
         try:
             yield
-        except XMLWarning as error:
-            # Of pyvo's readers of capabilities and jobs, to which it is another document.
-            raise TransientArchiveError(f"found another document than expected: {error}") from error
+        except _DAMAGES as error:
+            raise TransientArchiveError(
+                f"found a damaged document, or another one than expected: {error}"
+            ) from error
 
 
 def _read(response: requests.Response) -> TAPResults:
-    # urllib3 leaves a compressed body as it is unless told otherwise.
-    read = partial(response.raw.read, decode_content=True)
-    return _Results(votable.parse(read), url=response.url)
+    return _Results(votable.parse(response.raw.read), url=response.url)
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,7 @@ def service_entry(name: str, endpoint: str, **options: Any) -> dict[str, Any]:
         "requests_per_s": 1000,
         "concurrent_requests": 2,
         "timeout_s": 5,
+        "reply_mb": 100,
         "longest_wait_s": 0.01,
         "poll_s": 0.01,
     }

@@ -33,6 +33,7 @@ LIMITS = {
     "longest_wait_s": 0.1,
     "breaker_failures": 1000,
     "timeout_s": 20,
+    "reply_mb": 100,
     "poll_s": 0.02,
 }
 

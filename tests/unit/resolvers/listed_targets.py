@@ -16,6 +16,7 @@ LIMITS = {
     "concurrent_requests": 2,
     "requests_per_s": 100,
     "timeout_s": 20.0,
+    "reply_mb": 100,
     "attempts": 3,
     "longest_wait_s": 0.1,
     "breaker_failures": 50,

@@ -85,7 +85,7 @@ def test_ways_of_writing_a_csv(text: str) -> None:
 
 
 def test_rows_are_lines_of_the_file() -> None:
-    text = 'id,ra,dec\n\n"A\nB",1,2\n\nC,3,400\n'
+    text = 'id,ra,dec,note\n\nA,1,2,"of two\nlines"\n\nC,3,400,\n'
     assert error_lines(table(text, id="id")) == [
         "t.csv, row 6, column 'dec': found '400', expected a declination from -90 to 90 deg"
     ]
