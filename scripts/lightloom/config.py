@@ -30,6 +30,7 @@ SETTINGS = (
     "query_version",
     "radius_arcsec",
     "epoch_jyear",
+    "annual_parallax",
     "columns",
     "bands",
     "units",
@@ -161,6 +162,7 @@ class ArchiveSpec:
     query_version: int
     radius_arcsec: float
     epoch_jyear: float
+    annual_parallax: bool
     missing: list[float]
     quality: dict[str, list[list[Any]]]
     views: dict[str, list[list[Any]]]
