@@ -1,6 +1,5 @@
 """The errors that Lightloom raises, and how a failed search is classed in the ledger."""
 
-
 from lightloom.printing import printable
 
 

@@ -135,9 +135,7 @@ def test_tables_in_an_inbox_may_have_any_name(
     Path(os.fsdecode(os.fsencode(inbox) + b"/\xff\xfe.csv")).write_text("id,ra,dec\nlast,1,2\n")
     found = arrivals(inbox)
     assert len(found) == len(texts) + 1
-    sources = [
-        table_source(str(path), label_column=None, kind="inbox", ra="ra") for path in found
-    ]
+    sources = [table_source(str(path), label_column=None, kind="inbox", ra="ra") for path in found]
     sample = read_sample(sources)
     assert set(sample.targets["objectid"].to_pylist()) == {f"n{n}" for n in range(len(texts))}
     ((wrong, message),) = sample.wrong_arrivals.items()

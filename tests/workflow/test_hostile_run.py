@@ -119,7 +119,17 @@ def test_nothing_was_run_or_written_elsewhere(hostile: Any) -> None:
     assert not OBEYED.search(run.output)
     made = {path.name for path in project.root.iterdir()}
     assert made <= {
-        *("Snakefile", "rules", "scripts", "config", "envs", "profiles", "tests", "test.yaml", "sky"),
+        *(
+            "Snakefile",
+            "rules",
+            "scripts",
+            "config",
+            "envs",
+            "profiles",
+            "tests",
+            "test.yaml",
+            "sky",
+        ),
         *(".snakemake", ".cache", RESULTS, TABLE, "token"),
     }
 
@@ -186,9 +196,7 @@ def test_secrets_in_the_configuration_are_refused(hostile: Any, tmp_path: Path) 
 
 def test_refused_ids_are_shown_escaped(hostile: Any, tmp_path: Path) -> None:
     project = Project.create(tmp_path / "project")
-    rows = "".join(
-        f'"{text}",{n},5\n' for n, text in enumerate(REFUSED) if "\0" not in text
-    )
+    rows = "".join(f'"{text}",{n},5\n' for n, text in enumerate(REFUSED) if "\0" not in text)
     (project.root / TABLE).write_text(f"id,ra,dec,label\n{rows}", newline="")
     changes = hostile[0].configuration
     changes["sample"]["sources"][0].pop("label_column")
