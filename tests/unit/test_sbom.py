@@ -1,4 +1,4 @@
-"""The bill of materials is whole and the same each time; every installed package is accounted for."""
+"""The bill of materials is whole and the same each time; every package is accounted for."""
 
 import json
 import re

@@ -104,9 +104,11 @@ def test_ids_are_text_in_every_table(hostile: Any) -> None:
     project, _, _ = hostile
     results = project.root / RESULTS
     sample = pq.read_table(results / "sample" / "sample.parquet")
-    assert sorted(sample["objectid"].to_pylist()) == sorted(IDS)
+    # One row falls within an arcsecond of another: its id is kept beside that.
+    known = [one for ids in sample["source_ids"].to_pylist() for one in ids]
+    assert sorted(known) == sorted(IDS)
     ledger = pq.read_table(results / "ledger.parquet")
-    assert set(ledger["objectid"].to_pylist()) == set(IDS)
+    assert set(ledger["objectid"].to_pylist()) == set(sample["objectid"].to_pylist())
     assert not set(ledger["state"].to_pylist()) & {"failed", "truncated"}
     curves = pq.read_table(results / "lightcurves", columns=["objectid", "archive"])
     assert set(curves["objectid"].to_pylist()) <= set(IDS)
@@ -115,7 +117,7 @@ def test_ids_are_text_in_every_table(hostile: Any) -> None:
 
 def test_nothing_was_run_or_written_elsewhere(hostile: Any) -> None:
     project, run, _ = hostile
-    assert not [path for path in project.root.parent.rglob(MARK)]
+    assert not list(project.root.parent.rglob(MARK))
     assert not OBEYED.search(run.output)
     made = {path.name for path in project.root.iterdir()}
     assert made <= {
@@ -200,6 +202,7 @@ def test_refused_ids_are_shown_escaped(hostile: Any, tmp_path: Path) -> None:
     (project.root / TABLE).write_text(f"id,ra,dec,label\n{rows}", newline="")
     changes = hostile[0].configuration
     changes["sample"]["sources"][0].pop("label_column")
+    changes["archives"]["nsc"] = {"enabled": False}
     project.configure(changes)
     run = project.snakemake("--dry-run", environment=ENVIRONMENT)
     assert run.returncode != 0

@@ -69,13 +69,21 @@ def write_page(target: Target, rows: pa.Table, path: Path) -> None:
         years: Any = LinearAxis()
         years.formatter = CustomJSTickFormatter(code=_YEARS)
         panels[0].add_layout(years, "above")
-    page = file_html(column(*panels), INLINE, title="Light curves")
-    page = _without_random_ids(page, _texts(rows))
-    page = page.replace("<title>Light curves", f"<title>{escape(target.objectid)}: light curves", 1)
-    page = page.replace("<body>", f"<body>{_head(target, bool(panels))}", 1)
+    page = file_html(
+        column(*panels),
+        INLINE,
+        title=f"{target.objectid}: light curves",
+        template=_TEMPLATE,
+        template_variables={"head": _head(target, bool(panels))},
+    )
+    page = _without_random_ids(page, f"{target.objectid}\n{_texts(rows)}")
     with atomic_path(path) as temporary:
         temporary.write_text(_compressed(page), encoding="utf-8")
 
+
+#: What bokeh shows, below the head. The scripts of bokeh have tags in their texts: no place in the
+#: finished page can be found by looking for one.
+_TEMPLATE = "{% block contents %}{{ head | safe }}{{ super() }}{% endblock %}"
 
 #: Puts the page that it holds in its own place.
 _SHELL = """<!DOCTYPE html>
