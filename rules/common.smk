@@ -12,10 +12,12 @@ import re
 import sys
 
 from lightloom.catalogs.markers import marker
+from lightloom.clock import bring_back
 from lightloom.config import load_run
 from lightloom.errors import LightloomError
 from lightloom.interruption import end_with_jobs, watch_slurm_jobs
 from lightloom.local_services import start_services
+from lightloom.locks import MOMENT_S, results_lock, taken
 from lightloom.moving.plan import (
     ephemeris_key,
     load_moving_plan,
@@ -26,7 +28,6 @@ from lightloom.moving.plan import (
 from lightloom.plan import fetch_keys, load_plan, set_aside_unfinished, sync_plan
 from lightloom.record import write_record
 from lightloom.services.credentials import check_tokens
-from lightloom.views import write_archives
 from snakemake.exceptions import WorkflowError
 
 
@@ -102,21 +103,37 @@ def growing(amount):
     return amount_of_attempt
 
 
+def drawn_labels(rank, figure):
+    """Return a function for the labels of a figure: the target, known from the ledger, and its kind."""
+
+    def labels(wildcards, input):
+        # The Snakefile is read by every job, and wants no numerical library.
+        from lightloom.plots.targets import richest_targets
+
+        drawn = richest_targets(
+            sample_path=input.sample, ledger_path=input.ledger, n_targets=len(DRAWN)
+        )
+        return {"target": drawn[int(rank) - 1].objectid, "figure": figure}
+
+    return labels
+
+
 RUN = checked(load_run, config)
 if workflow.is_main_process:
     checked(check_tokens, [RUN.archives[archive] for archive in RUN.enabled])
+# From here on files are changed. While another run is at work, this process changes none of its own, and ends when
+# it would begin (rules/services.smk).
+LOCK = results_lock(RUN.results)
+MINE = workflow.is_main_process and taken(LOCK, 0 if dry_run() else MOMENT_S)
+if MINE and not dry_run():
+    checked(bring_back, RUN.results)
 # Jobs run with the plan that the main process has made: the sample may have changed meanwhile.
-PLAN = (
-    checked(sync_plan, RUN, dry_run=dry_run())
-    if workflow.is_main_process
-    else checked(load_plan, RUN.results)
-)
+PLAN = checked(sync_plan, RUN, dry_run=dry_run()) if MINE else checked(load_plan, RUN.results)
 KEYS = {archive: checked(fetch_keys, PLAN, RUN.archives[archive]) for archive in RUN.enabled}
-if workflow.is_main_process:
+if MINE:
     set_aside_unfinished(PLAN, KEYS, thorough=requested("repair"))
     if not dry_run():
         write_record(RUN, KEYS)
-        write_archives(RUN)
 
 PARTS = expand("<results>/parts/{archive}/{shard}.parquet", archive=RUN.enabled, shard=PLAN.shards)
 STATUSES = [part.replace(".parquet", ".status.json") for part in PARTS]
@@ -128,11 +145,13 @@ MOVING_REQUESTED = RUN.moving is not None and any(
 )
 MOVING = (
     checked(sync_moving_plan, RUN.moving, RUN.results)
-    if workflow.is_main_process and MOVING_REQUESTED
+    if MINE and MOVING_REQUESTED
     else load_moving_plan(RUN.moving, RUN.results)
 )
-if workflow.is_main_process and MOVING_REQUESTED:
+if MINE and MOVING_REQUESTED:
     set_aside_open(MOVING)
+if dry_run():
+    LOCK.release()
 MATCH_KEY = match_key(RUN.moving) if RUN.moving else {}
 MOVING_REQUIRED = RUN.moving.requires if RUN.moving else ()
 MOVING_STATES_EXPECTED = (

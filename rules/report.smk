@@ -98,7 +98,7 @@ rule plot_lightcurves:
                 f"<results>/report/lightcurve-{rank}.png",
                 caption="report/lightcurves.rst",
                 category="Light curves",
-                labels={"target": f"most rows, {rank}", "figure": "static"},
+                labels=drawn_labels(rank, "static"),
             )
             for rank in DRAWN
         ],
@@ -107,7 +107,7 @@ rule plot_lightcurves:
                 f"<results>/report/lightcurve-{rank}.html",
                 caption="report/interactive.rst",
                 category="Light curves",
-                labels={"target": f"most rows, {rank}", "figure": "interactive"},
+                labels=drawn_labels(rank, "interactive"),
             )
             for rank in DRAWN
         ],

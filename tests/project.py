@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import IO
 
 import yaml
 
@@ -114,6 +115,7 @@ class Project:
         *options: str,
         target: str = "lightcurves",
         environment: Mapping[str, str] = MappingProxyType({}),
+        output: int | IO[str] = subprocess.PIPE,
     ) -> subprocess.Popen[str]:
         """Start Snakemake like that, in a session of its own, and do not wait for it."""
         return subprocess.Popen(
@@ -124,7 +126,7 @@ class Project:
             cwd=self.root,
             env=os.environ | {"PYTHONPATH": str(self.root / "scripts")} | environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,

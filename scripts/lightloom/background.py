@@ -64,7 +64,8 @@ class BackgroundRun:
         path = _note(results)
         if not path.exists():
             raise ConfigError(
-                f"{path}: not found, expected the note of a run that `lightloom submit` has started"
+                f"{path}: not found, expected the note of a run; start one with `lightloom submit`,"
+                " or name its results folder with --results"
             )
         return cls(**json.loads(path.read_text(encoding="utf-8")))
 

@@ -49,11 +49,14 @@ class Carried:
     streams : list of iterator of pyarrow.Table
         Their light curves (``TARGET_ROWS``, ``target`` being the row in the shard), each stream
         ordered by target.
+    methods : set of str
+        How the parts that they come from were found.
     """
 
     targets: NDArray[np.int64]
     outcome: dict[str, list[Any]]
     streams: list[Iterator[pa.Table]] = field(default_factory=list)
+    methods: set[str] = field(default_factory=set)
 
 
 def target_hashes(shard: pa.Table) -> list[str]:
@@ -156,21 +159,24 @@ def carry(
     objectids = shard["objectid"].combine_chunks()
     found: dict[int, dict[str, Any]] = {}
     streams = []
+    methods: set[str] = set()
     for rows, status_path in _candidates(part):
         status = _usable_status(rows, status_path, key)
+        targets_then = status.get("targets", {})
         taken = {}
-        for place, text in enumerate(status.get("target_hash", ())):
+        for place, text in enumerate(targets_then.get("target_hash", ())):
             target = rows_by_hash.get(text)
-            is_final = status["state"][place] in FINAL_STATES
+            is_final = targets_then["state"][place] in FINAL_STATES
             if target is not None and target not in found and is_final:
-                taken[target] = {name: status[name][place] for name in _OUTCOME}
+                taken[target] = {name: targets_then[name][place] for name in _OUTCOME}
         if taken:
             found |= taken
+            methods.update(status.get("methods", ()))
             streams.append(_stream(rows, objectids, sorted(taken)))
             _log.info("%d targets are finished in %s", len(taken), rows)
     targets = sorted(found)
     outcome = {name: [found[target][name] for target in targets] for name in _OUTCOME}
-    return Carried(np.array(targets, np.int64), outcome, streams)
+    return Carried(np.array(targets, np.int64), outcome, streams, methods)
 
 
 def _earlier(part: Path, suffix: str) -> Path:
@@ -217,7 +223,7 @@ def _candidates(part: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _usable_status(rows: Path, status: Path, key: Mapping[str, str]) -> dict[str, Any]:
-    """Return the states of a part's targets, or nothing if the part is not to be used."""
+    """Return the status of a part, or nothing if the part is not to be used."""
     if not (rows.exists() and status.exists()):
         return {}
     document = _read_status(status)
@@ -226,8 +232,7 @@ def _usable_status(rows: Path, status: Path, key: Mapping[str, str]) -> dict[str
     if document["part"]["sha256"] != sha256_file(rows):
         _log.warning("%s is not as its status says, so its targets are asked for again", rows)
         return {}
-    targets: dict[str, Any] = document["targets"]
-    return targets
+    return document
 
 
 def _without_shard(key: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ those of the retrieval, so that the crate of the same results is the same.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -42,15 +43,29 @@ _MEDIA_TYPES = {
     ".txt": "text/plain",
 }
 _BIOSCHEMAS = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
+_ORCID = re.compile(r"https://orcid\.org/(\d{4}-){3}\d{3}[\dX]")
 _VOPROV = "http://www.ivoa.net/documents/ProvenanceDM/voprov/"
 
 
 @dataclass(frozen=True)
 class Author:
-    """Who has made the run: a name, and an ORCID as a URL."""
+    """Who has made the run: a name, and an ORCID as a URL.
+
+    Raises
+    ------
+    ResultError
+        If the ORCID is none.
+    """
 
     name: str
     orcid: str
+
+    def __post_init__(self) -> None:
+        if not _ORCID.fullmatch(self.orcid):
+            raise ResultError(
+                f"--orcid: found {self.orcid!r}, expected such as"
+                " https://orcid.org/0000-0002-1825-0097; write it so"
+            )
 
 
 def write_crate(results: Path, workflow: Path, author: Author | None = None) -> Path:

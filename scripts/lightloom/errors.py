@@ -82,6 +82,21 @@ class TruncatedAnswerError(ArchiveError):
     error_class = "truncated"
 
 
+class TooLargeError(ArchiveError):
+    """An answer would take more memory than a worker has; it is asked for in pieces.
+
+    Parameters
+    ----------
+    message : str
+    n_pieces : int
+        Into how many the request should be divided.
+    """
+
+    def __init__(self, message: str, *, n_pieces: int = 2) -> None:
+        super().__init__(message)
+        self.n_pieces = n_pieces
+
+
 class ArchiveSchemaError(ArchiveError):
     """The archive answered with columns, types or units other than its catalogue entry says."""
 

@@ -61,8 +61,11 @@ class Finished:
     n_sources : int
         Objects of the archive that were matched.
     planned_requests, requests, bytes : int
-    wall_s : float
-        Time of the job, with the start of its process [s].
+        Pieces of work; requests to the archive and what they returned.
+    squared_requests, squared_bytes : int
+        Sums of the squares of the requests and bytes of the pieces.
+    wall_s, cpu_s : float
+        Time of the job, with the start of its process, on the clock and of the processors [s].
     rss_mb : float
         Peak of its memory [MB].
     """
@@ -74,7 +77,10 @@ class Finished:
     planned_requests: int
     requests: int
     bytes: int
+    squared_requests: int
+    squared_bytes: int
     wall_s: float
+    cpu_s: float
     rss_mb: float
 
 
@@ -143,7 +149,8 @@ def requests_of(
         rest = (_cone_requests(spec, done, sizes[shard], pieces[shard]) for shard in left)
         return sum(rest, known)
     if pieces:
-        return _by_piece(done, left, pieces, lambda one: one.requests)
+        values = [(one.requests, one.squared_requests) for one in done]
+        return _by_piece(done, left, pieces, values)
     return scaled(done, sizes, left, lambda one: one.requests)
 
 
@@ -158,26 +165,38 @@ def bytes_of(
     if spec.options.get("whole_table"):
         return Estimate.known(sum(one.bytes for one in done))
     if spec.layout != "service" and pieces:
-        return _by_piece(done, left, pieces, lambda one: one.bytes)
+        values = [(one.bytes, one.squared_bytes) for one in done]
+        return _by_piece(done, left, pieces, values)
     return scaled(done, sizes, left, lambda one: one.bytes)
 
 
 def _by_piece(
-    done: Sequence[Finished], left: Sequence[str], pieces: Mapping[str, int], value: Any
+    done: Sequence[Finished],
+    left: Sequence[str],
+    pieces: Mapping[str, int],
+    values: Sequence[tuple[int, int]],
 ) -> Estimate:
-    """Scale by pieces of work; the limits are those of the finished jobs."""
-    rest = sum(pieces[shard] for shard in left)
-    known = Estimate.known(sum(value(one) for one in done))
-    if not rest:
+    """Scale by pieces of work, of which the jobs tell the sums of values and of their squares.
+
+    Pieces that all have taken the same are taken to be alike; else the limits follow from their
+    scatter.
+    """
+    n_left = sum(pieces[shard] for shard in left)
+    total, squares = sum(value for value, _ in values), sum(square for _, square in values)
+    known = Estimate.known(total)
+    if not n_left:
         return known
-    counted = [one for one in done if one.planned_requests]
-    if not counted:
-        return Estimate(known.expected, known.expected, math.inf)
-    each = [value(one) / one.planned_requests for one in counted]
-    average = sum(map(value, counted)) / sum(one.planned_requests for one in counted)
-    # One job cannot show that the others take as much for each piece.
-    low, high = (min(each), max(each)) if len(each) > 1 else (0.0, 2 * average)
-    return known + Estimate(rest * average, rest * low, rest * high)
+    n_done = sum(one.planned_requests for one in done)
+    if not n_done:
+        return Estimate(total, total, math.inf)
+    rest = n_left * total / n_done
+    if n_done == 1:
+        # One piece cannot show that the others are like it.
+        return known + Estimate(rest, 0.0, 2 * rest)
+    # Of whole numbers, so that equal ones have no scatter.
+    variance = (n_done * squares - total**2) / (n_done * (n_done - 1))
+    doubt = _SIGMAS * math.sqrt(variance * n_left * (1 + n_left / n_done))
+    return known + Estimate(rest, max(0.0, rest - doubt), rest + doubt)
 
 
 def _cone_requests(

@@ -9,6 +9,7 @@ import json
 import logging
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ class _Search:
     attempt: Attempt
     outcome: Outcome
     reads: Reads = dataclasses.field(default_factory=Reads)
+    squares: Counter[str] = dataclasses.field(default_factory=Counter)
     n_requests: int = 0
 
     def take(self, request: Request, result: Answer | ArchiveError) -> None:
@@ -67,6 +69,8 @@ class _Search:
             self.outcome.fail(self.asked[request.targets], result)
         else:
             self.reads += result.reads
+            for name, value in vars(result.reads).items():
+                self.squares[name] += value**2
             self.attempt.keep(self.asked, request, result)
             for target, error in sorted(result.incomplete.items()):
                 _log.error("a target keeps a part of its rows: %s", error)
@@ -214,7 +218,9 @@ def fetch_shard(
             "part": {"bytes": rows_path.stat().st_size, "sha256": sha256_file(rows_path)},
             "planned_requests": search.n_requests,
             "reads": {**vars(search.reads), "seconds": round(time.monotonic() - started, 3)},
-            "methods": sorted(set().union(*(attempt.methods for attempt in attempts))),
+            # Of the pieces of work: how far they differ bounds what others will take.
+            "squared_reads": {name: search.squares[name] for name in vars(search.reads)},
+            "methods": sorted(carried.methods.union(*(attempt.methods for attempt in attempts))),
             "retrieved_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         complete = not outcome.unfinished.any()

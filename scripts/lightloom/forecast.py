@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -40,9 +40,9 @@ class ArchiveForecast:
     pieces : Estimate or None
         Requests as the fetch job counts them, each a task for Dask; None if only asking would tell
         and nothing is finished.
-    requests, bytes, job_s : Estimate or None
+    requests, bytes, job_s, job_cpu_s : Estimate or None
         Requests to the archive (of files: reads), what they return, and the time of all jobs
-        together [s]; None without a finished job.
+        together, on the clock and of the processors [s]; None without a finished job.
     job_mb : float or None
         Peak memory of the largest job [MB].
     """
@@ -54,6 +54,7 @@ class ArchiveForecast:
     requests: Estimate | None = None
     bytes: Estimate | None = None
     job_s: Estimate | None = None
+    job_cpu_s: Estimate | None = None
     job_mb: float | None = None
     threads: int = 1
 
@@ -136,8 +137,9 @@ def forecast(run: Run, plan: Plan, cores: int) -> Forecast:
         If a catalogue's list of partitions cannot be read.
     """
     archives = [_forecast_archive(run, plan, name) for name in run.enabled]
-    merges = list(_benchmarks(run.results / "benchmarks" / "merge_shard", plan))
-    fit = Fit.of([n for n, _, _ in merges], [s for _, s, _ in merges])
+    rows = _benchmark_rows(run.results / "benchmarks" / "merge_shard", plan)
+    merges = [(plan.shards[shard].n_targets, job) for shard, job in rows]
+    fit = Fit.of([n for n, _ in merges], [job.wall_s for _, job in merges])
     sizes = [shard.n_targets for shard in plan.shards.values()]
     return Forecast(
         archives=archives,
@@ -147,7 +149,7 @@ def forecast(run: Run, plan: Plan, cores: int) -> Forecast:
         price_per_gb=run.caps.price_per_gb,
         service_s=_service_s(run, archives),
         merge_s=sum(map(fit, sizes)) if merges else None,
-        merge_mb=_largest_mb([(n, mb) for n, _, mb in merges], max(sizes, default=0)),
+        merge_mb=_largest_mb([(n, job.rss_mb) for n, job in merges], max(sizes, default=0)),
         unknown=[one.archive for one in archives if one.requests is None],
     )
 
@@ -174,6 +176,7 @@ def _forecast_archive(run: Run, plan: Plan, name: str) -> ArchiveForecast:
     found.requests = requests_of(spec, done, sizes, left, pieces)
     found.bytes = bytes_of(spec, done, sizes, left, pieces)
     found.job_s = scaled(done, sizes, left, lambda one: one.wall_s)
+    found.job_cpu_s = scaled(done, sizes, left, lambda one: one.cpu_s)
     found.job_mb = _largest_mb(
         [(one.n_targets, one.rss_mb) for one in done], max(sizes.values(), default=0)
     )
@@ -202,10 +205,10 @@ def _pilot(
     results: Path, plan: Plan, archive: str, keys: Mapping[str, Mapping[str, str]]
 ) -> Iterator[Finished]:
     """Yield what the finished jobs of an archive have taken; those that went on do not count."""
-    walls = dict(_benchmark_rows(results / "benchmarks" / "fetch" / archive, plan))
+    jobs = dict(_benchmark_rows(results / "benchmarks" / "fetch" / archive, plan))
     for shard in plan.shards:
         _, path = part_paths(results, archive, shard)
-        if not path.exists() or shard not in walls:
+        if not path.exists() or shard not in jobs:
             continue
         status = json.loads(path.read_text(encoding="utf-8"))
         states = status["targets"]["state"]
@@ -213,7 +216,11 @@ def _pilot(
         # Parts of earlier versions do not tell how many requests were planned.
         if status["key"] != keys[shard] or not is_whole or "planned_requests" not in status:
             continue
-        wall_s, rss_mb = walls[shard]
+        # Nor how far the pieces differ: at most as if one of them had taken all.
+        squares = status.get("squared_reads") or {
+            name: value**2 for name, value in status["reads"].items()
+        }
+        job = jobs[shard]
         yield Finished(
             shard=shard,
             n_targets=len(states),
@@ -222,13 +229,24 @@ def _pilot(
             planned_requests=status["planned_requests"],
             requests=status["reads"]["requests"],
             bytes=status["reads"]["bytes"],
-            wall_s=wall_s,
-            rss_mb=rss_mb,
+            squared_requests=squares["requests"],
+            squared_bytes=squares["bytes"],
+            wall_s=job.wall_s,
+            cpu_s=job.cpu_s,
+            rss_mb=job.rss_mb,
         )
 
 
-def _benchmark_rows(folder: Path, plan: Plan) -> Iterator[tuple[str, tuple[float, float]]]:
-    """Yield time [s] and peak memory [MB] of the jobs that Snakemake has measured, by shard."""
+class _Job(NamedTuple):
+    """What Snakemake has measured of a job: times [s], and the peak of its memory [MB]."""
+
+    wall_s: float
+    cpu_s: float
+    rss_mb: float
+
+
+def _benchmark_rows(folder: Path, plan: Plan) -> Iterator[tuple[str, _Job]]:
+    """Yield what Snakemake has measured of jobs, by shard."""
     for shard in plan.shards:
         path = folder / f"{shard}.tsv"
         if path.exists():
@@ -236,12 +254,7 @@ def _benchmark_rows(folder: Path, plan: Plan) -> Iterator[tuple[str, tuple[float
                 row = next(csv.DictReader(file, delimiter="\t"))
             # A job that ends at once is not measured.
             if row["max_rss"] not in ("-", "NA"):
-                yield shard, (float(row["s"]), float(row["max_rss"]))
-
-
-def _benchmarks(folder: Path, plan: Plan) -> Iterator[tuple[int, float, float]]:
-    for shard, (wall_s, rss_mb) in _benchmark_rows(folder, plan):
-        yield plan.shards[shard].n_targets, wall_s, rss_mb
+                yield shard, _Job(float(row["s"]), float(row["cpu_time"]), float(row["max_rss"]))
 
 
 def _largest_mb(measured: Sequence[tuple[int, float]], n_targets: int) -> float | None:

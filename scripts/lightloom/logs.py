@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lightloom.errors import LightloomError
+from lightloom.locks import alone
 from lightloom.printing import printable
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -28,7 +29,7 @@ def job_logging(path: str, *, attempt: int) -> Iterator[None]:
 
     File descriptors are redirected, so that worker processes and compiled code are caught as well.
     Snakemake deletes the log before it tries a job again: a second name, ``<stem>.attempt<N>.log``,
-    keeps each attempt's.
+    keeps each attempt's. The block begins when no job of a killed run writes the same outputs.
 
     Parameters
     ----------
@@ -46,11 +47,11 @@ def job_logging(path: str, *, attempt: int) -> Iterator[None]:
     log = Path(path)
     log.parent.mkdir(parents=True, exist_ok=True)
     kept = log.with_name(f"{log.stem}.attempt{attempt}.log")
-    kept.unlink(missing_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
-    terminal = [os.dup(1), os.dup(2)]
-    with log.open("w", buffering=1) as file:
+    with alone(log), log.open("w", buffering=1) as file:
+        terminal = [os.dup(1), os.dup(2)]
+        kept.unlink(missing_ok=True)
         os.link(log, kept)
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

@@ -5,11 +5,14 @@ nothing depends on it.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightloom.errors import ResultError
+from lightloom.views import COMMON_VIEWS, Views
 
 if TYPE_CHECKING:
     from lightloom.config import ArchiveSpec, Run
@@ -100,6 +103,30 @@ def read_record(results: Path) -> Record:
     """
     from lightloom.config import ArchiveSpec
 
+    with _reading(results) as content:
+        archives = {
+            name: ArchiveSpec.from_dict(entry) for name, entry in content["archives"].items()
+        }
+        return Record(content["lightloom"], archives, content["keys"], content["settings"])
+
+
+def read_views(results: Path) -> dict[str, Views]:
+    """Read the views of the archives that a run has asked, of whatever version of Lightloom.
+
+    Raises
+    ------
+    ResultError
+        If there is no record, or it is damaged.
+    """
+    with _reading(results) as content:
+        return {
+            name: {**COMMON_VIEWS, **content["archives"][name]["views"]}
+            for name in sorted(content["keys"])
+        }
+
+
+@contextmanager
+def _reading(results: Path) -> Iterator[dict[str, Any]]:
     path = results / _NAME
     if not path.exists():
         raise ResultError(
@@ -107,11 +134,7 @@ def read_record(results: Path) -> Record:
             " or start one with `snakemake --cores all`"
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        archives = {
-            name: ArchiveSpec.from_dict(entry) for name, entry in content["archives"].items()
-        }
-        return Record(content["lightloom"], archives, content["keys"], content["settings"])
+        yield json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResultError(
             f"{path}: found {error!r}, expected a whole record; it is written anew when"

@@ -4,6 +4,7 @@ Every answer is kept as soon as it is there, so that a job may be killed at any 
 attempt asks for what is missing, and the part is made of the answers of all attempts.
 """
 
+import itertools
 import json
 import logging
 import shutil
@@ -249,10 +250,25 @@ class Attempt:
         return self._counting(sources)
 
     def row_streams(self) -> list[Iterator[pa.Table]]:
-        """Return the rows of the targets that count, a stream ordered by target for each answer."""
-        return [self._row_stream(path) for path, record in self._records if record.rows_bytes]
+        """Return the rows of the targets that count, in few streams that are ordered by target.
 
-    def _row_stream(self, path: Path) -> Iterator[pa.Table]:
+        Answers about other parts of the shard follow each other in a stream, so that not all of
+        them are open, and in memory, at a time.
+        """
+        with_rows = [(path, record) for path, record in self._records if record.rows_bytes]
+        streams: list[tuple[int, list[Path]]] = []
+        for path, record in sorted(with_rows, key=lambda one: one[1].targets[0]):
+            first, last = record.targets[0], record.targets[-1]
+            # Of the streams that end before it, the one that has ended last: few have to be begun.
+            ended = [number for number, (end, _) in enumerate(streams) if end <= first]
+            if ended:
+                number = max(ended, key=lambda one: streams[one][0])
+                streams[number] = last, [*streams[number][1], path]
+            else:
+                streams.append((last, [path]))
+        return [itertools.chain.from_iterable(map(self._rows, paths)) for _, paths in streams]
+
+    def _rows(self, path: Path) -> Iterator[pa.Table]:
         # Pages of a mapped file would count as memory of the job until its last row is read.
         with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
             for index in range(reader.num_record_batches):

@@ -1,14 +1,12 @@
 """Named cuts: which rows of an archive to use, as its catalogue entry recommends.
 
-An entry may define any view under ``views``; those that every archive has stand here. Imported
-whenever the Snakefile is read, so nothing heavy may be imported here.
+An entry may define any view under ``views``; those that every archive has stand here.
 """
 
 import functools
 import json
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightloom.errors import ResultError
@@ -16,8 +14,6 @@ from lightloom.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow.compute as pc
-
-    from lightloom.config import Run
 
 #: View -> conditions (column, operator, value), all of which hold for its rows.
 Views = Mapping[str, Sequence[Sequence[Any]]]
@@ -38,53 +34,6 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-
-
-def archives_path(results: Path) -> Path:
-    """Path of what a run knows of its archives."""
-    return results / "archives.json"
-
-
-def write_archives(run: "Run") -> None:
-    """Write the titles, releases, views and citations of the archives that a run searches.
-
-    The results can then be read without the configuration that they were made with.
-    """
-    archives = {
-        name: {
-            "title": spec.title,
-            "release": spec.release,
-            "radius_arcsec": spec.radius_arcsec,
-            "views": {**COMMON_VIEWS, **spec.views},
-            "citation": spec.citation,
-        }
-        for name, spec in run.archives.items()
-        if name in run.enabled
-    }
-    path = archives_path(run.results)
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) == archives:
-        return
-    from lightloom.storage import write_json
-
-    write_json(path, archives)
-
-
-def read_archives(results: Path) -> dict[str, dict[str, Any]]:
-    """Read what `write_archives` wrote.
-
-    Raises
-    ------
-    ResultError
-        If the file is not there.
-    """
-    path = archives_path(results)
-    if not path.exists():
-        raise ResultError(
-            f"{path}: not found; expected the folder of a run. Name the folder of its results, or"
-            " run `snakemake --cores all` to make one"
-        )
-    archives: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return archives
 
 
 def view_expression(view: str, archives: Mapping[str, Views]) -> "pc.Expression | None":

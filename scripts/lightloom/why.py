@@ -5,6 +5,7 @@ its status, the targets of the shard, and the record of the run.
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,10 @@ def explain(
     ResultError
         If there is no such target or archive, or it has no row with a time.
     """
+    if time_mjd is not None and not math.isfinite(time_mjd):
+        raise ResultError(
+            f"time: found {time_mjd}, expected an MJD; write a number such as 58199.3"
+        )
     record = read_record(results)
     unknown = sorted(set(archives) - set(record.enabled))
     if unknown:

@@ -1,29 +1,43 @@
-"""Measure reading: the light curve of one object among very many points.
+"""Measure reading: the light curve of one object among very many points, and exporting them all.
 
 Writes results in the layout of a run, with the columns of a run, and reads objects chosen at
 random, nothing being kept between two reads. The first read in a process loads more of pyarrow and
-is told apart; imports are not counted.
+is told apart; imports are not counted. With ``--formats`` everything is exported too, by a process
+each.
 """
 
 import argparse
 import json
+import os
+import shutil
+import subprocess
+import sys
 import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd  # noqa: F401, not counted either
+import psutil
 import pyarrow as pa
 
+from lightloom.config_files import load_project
+from lightloom.export import FORMATS
 from lightloom.read import read_lightcurves
-from lightloom.schema import LEDGER, LIGHTCURVE, SAMPLE
+from lightloom.record import write_record
+from lightloom.schema import LEDGER, LIGHTCURVE, SAMPLE, SHARD
 from lightloom.storage import ParquetSink, write_json, write_table
-from lightloom.views import COMMON_VIEWS
+from project import REPOSITORY
 
 ARCHIVES = ("gaia", "neowise", "unwise", "ztf")
 TARGETS_PER_SHARD = 5000
 POINTS_PER_TARGET = 1000
 #: Most time that reading one object may take [s].
 LIMIT_S = 0.2
+#: How often the memory of an export is looked at [s].
+_INTERVAL_S = 0.05
 
 
 def write_results(results: Path, n_targets: int) -> None:
@@ -47,12 +61,19 @@ def write_results(results: Path, n_targets: int) -> None:
     with ParquetSink(results / "ledger.parquet", LEDGER) as ledger:
         for start, shard in zip(starts, shards, strict=True):
             chosen = objectids[start : start + TARGETS_PER_SHARD]
+            of_shard = pa.table(sample, schema=SAMPLE).slice(start, len(chosen))
+            shard_columns = [of_shard[name] for name in SHARD.names]
+            write_table(
+                results / "shards" / f"{shard}.parquet",
+                pa.table(shard_columns, schema=SHARD),
+                SHARD,
+            )
             with ParquetSink(results / "lightcurves" / f"{shard}.parquet", LIGHTCURVE) as sink:
                 for first in range(0, len(chosen), 100):
                     sink.write(_rows(chosen[first : first + 100], rng))
             ledger.write(_states(chosen, shard))
-    views = {name: {"views": COMMON_VIEWS} for name in ARCHIVES}
-    write_json(results / "archives.json", views)
+    configured = replace(load_project(REPOSITORY, [], []), results=results)
+    write_record(configured, {name: {} for name in ARCHIVES})
 
 
 def _rows(objectids: np.ndarray, rng: np.random.Generator) -> pa.Table:
@@ -107,16 +128,47 @@ def read_once(results: Path, objectid: str) -> dict[str, float]:
     }
 
 
+def export_once(results: Path, format_: str) -> dict[str, Any]:
+    """Export everything by the command, and tell what its process took; the file is deleted."""
+    path = results.parent / f"export.{format_}"
+    command = [sys.executable, "-m", "lightloom.cli", "export", str(path), "--format", format_]
+    started, rss_bytes = time.perf_counter(), 0
+    process = psutil.Popen([*command, "--results", str(results)], stdout=subprocess.DEVNULL)
+    cpu_s = 0.0
+    # The peak that the system tells of a child includes that of its parent before it began.
+    while process.poll() is None:
+        with suppress(psutil.NoSuchProcess):
+            rss_bytes = max(rss_bytes, process.memory_info().rss)
+            cpu_s = sum(process.cpu_times()[:2])
+        time.sleep(_INTERVAL_S)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}")
+    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+    found = {
+        "format": format_,
+        "seconds": time.perf_counter() - started,
+        "cpu_s": cpu_s,
+        "max_rss_mb": rss_bytes / 1e6,
+        "file_mb": sum(one.stat().st_size for one in files) / 1e6,
+    }
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    return found
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Measure and write ``read.json``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=int, default=100_000_000)
     parser.add_argument("--objects", type=int, default=7, help="objects to read")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/output/read"))
+    parser.add_argument("--formats", nargs="*", default=[], choices=list(FORMATS))
     options = parser.parse_args(arguments)
     results = options.output / f"points-{options.points}"
     n_targets = options.points // POINTS_PER_TARGET
-    if not (results / "archives.json").exists():
+    if not (results / "run.json").exists():
         write_results(results, n_targets)
     names = [f"J{i:08d}" for i in np.random.default_rng(2).choice(n_targets, options.objects)]
     first, *others = (read_once(results, name) for name in names)
@@ -128,8 +180,13 @@ def main(arguments: list[str] | None = None) -> None:
         "median_s": float(np.median([one["seconds"] for one in others])),
         "slowest_s": max(one["seconds"] for one in others),
         "median_cpu_s": float(np.median([one["cpu_s"] for one in others])),
+        "fastest_s": min(one["seconds"] for one in others),
+        "rss_mb": psutil.Process().memory_info().rss / 1e6,
+        "load": os.getloadavg()[0],
         "limit_s": LIMIT_S,
     }
+    if options.formats:
+        report["exports"] = [export_once(results, name) for name in options.formats]
     write_json(options.output / "read.json", report)
     print(json.dumps(report, indent=1))
 

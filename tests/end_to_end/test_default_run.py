@@ -67,7 +67,9 @@ def test_the_report_is_one_file_that_needs_no_network(newcomer: Project) -> None
 
 
 def test_the_report_opens_in_a_browser_without_network(newcomer: Project, tmp_path: Path) -> None:
-    categories = {"Archives": "ztf", "Light curves": "most rows, 01", "Sample": "State of every"}
+    ledger = pd.read_parquet(newcomer.path("ledger.parquet"))
+    richest = ledger.groupby("objectid").n_rows.sum().idxmax()
+    categories = {"Archives": "ztf", "Light curves": richest, "Sample": "State of every"}
     with offline_browser() as browser:
         for category, entry in categories.items():
             page = browser.open(newcomer.root / "report.html")
@@ -106,9 +108,11 @@ def test_an_interactive_figure_is_drawn_and_answers_the_mouse(
         page = browser.open(newcomer.path("report", "lightcurve-01.html"))
         drawn = "window.Bokeh && Bokeh.documents.length && Bokeh.documents[0].is_idle"
         page.wait_for_function(drawn)
-        model = "Bokeh.documents[0].roots()[0].children[0]"
+        # The head with the name of the target, then the panels.
+        page.get_by_text("click a name to hide").wait_for()
+        model = "Bokeh.documents[0].roots()[0].children[1]"
         before = page.evaluate(f"{model}.x_range.end - {model}.x_range.start")
-        page.mouse.move(400, 250)
+        page.mouse.move(400, 300)
         page.mouse.wheel(0, -300)
         page.wait_for_timeout(500)
         after = page.evaluate(f"{model}.x_range.end - {model}.x_range.start")
@@ -220,6 +224,26 @@ def test_the_results_are_a_workflow_run_crate(newcomer: Project) -> None:
             assert one["prov:entity"] in provenance["entity"]
     lightloom(newcomer, "crate", *author)
     assert newcomer.path("ro-crate-metadata.json").read_bytes() == metadata
+
+
+def test_comets_are_matched_when_they_are_asked_for(newcomer: Project) -> None:
+    few = {
+        "objects": ["260P", "2I/Borisov", "4179"],
+        "start": "2019-10-01",
+        "stop": "2019-11-01",
+        "sources": {"kowalski": {"enabled": False}},
+    }
+    newcomer.configure({"moving": few})
+    run = snakemake(newcomer, "comets", "--configfile", "test.yaml")
+    assert run.returncode == 0, run.stdout
+    ledger = pd.read_parquet(newcomer.path("moving", "ledger.parquet")).set_index("objectid")
+    assert ledger.state.to_dict() == {
+        "260P": "data",
+        "2I/Borisov": "data",
+        "4179": "searched_empty",
+    }
+    figures = {path.stem for path in newcomer.path("moving", "report").rglob("*.png")}
+    assert len(figures) == len(ledger)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -18,7 +18,7 @@ from lightloom.cluster.settings import SETTINGS
 from lightloom.config import DaskConfig
 from lightloom.schema import FINAL_STATES, STATES
 
-#: Three in `make chaos`.
+#: Three in `make faults`.
 SEEDS = range(1, 1 + int(os.environ.get("FAULT_SEEDS", "1")))
 
 #: Columns without which no archive's reply can be read, whichever it has.

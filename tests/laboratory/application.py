@@ -19,6 +19,13 @@ from laboratory.requestlog import RequestLog
 from laboratory.wires import Wires
 
 
+def check_tokens(tokens: Mapping[str, str]) -> None:
+    """Raise ValueError if a token is for none of the services."""
+    known = sorted(module.name for module in pkgutil.iter_modules(service_modules.__path__))
+    if unknown := sorted(set(tokens) - set(known)):
+        raise ValueError(f"tokens for unknown services {unknown}; services: {known}")
+
+
 def find_services(sky: Path) -> dict[str, Service]:
     """Return the services whose tables the sky has.
 
@@ -53,8 +60,6 @@ def build_application(
         The connections of the server.
     """
     services = find_services(sky)
-    if unknown := sorted(set(tokens) - set(services)):
-        raise ValueError(f"tokens for unknown services {unknown}; services: {sorted(services)}")
     routes = [
         *_controls(script, log),
         *(Mount(f"/{name}", routes=service.routes) for name, service in services.items()),

@@ -6,7 +6,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
-from laboratory.application import build_application
+from laboratory.application import build_application, check_tokens
 from laboratory.faults import FaultScript
 from laboratory.requestlog import RequestLog
 from laboratory.wires import Wires
@@ -19,6 +19,11 @@ class CurrentApplication:
     ----------
     sky, script, log, tokens, wires
         As for `build_application`; the sky need not be there yet.
+
+    Raises
+    ------
+    ValueError
+        If a token is for none of the services.
     """
 
     def __init__(
@@ -29,17 +34,18 @@ class CurrentApplication:
         tokens: Mapping[str, str],
         wires: Wires,
     ) -> None:
+        check_tokens(tokens)
         self._sky = sky
         self._parts = (script, log, tokens, wires)
-        self._folder = self._present_folder()
-        # A sky that is there at the start has to be right then.
-        self._application = self._built()
+        self._folder: tuple[int, int] | None = None
+        self._application: Starlette | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
         folder = self._present_folder()
-        if folder != self._folder:
-            self._application = self._built()
+        # Not before it is asked: what lies there at the start may be the sky of an older version.
+        if self._application is None or folder != self._folder:
+            self._application = build_application(self._sky, *self._parts)
             self._folder = folder
         await self._application(scope, receive, send)
 
@@ -50,8 +56,3 @@ class CurrentApplication:
         # A number of a removed folder may be given to the next one.
         found = services.stat()
         return found.st_ino, found.st_mtime_ns
-
-    def _built(self) -> Starlette:
-        script, log, tokens, wires = self._parts
-        known = tokens if self._present_folder() is not None else {}
-        return build_application(self._sky, script, log, known, wires)

@@ -45,6 +45,7 @@ def _finish(
     table = run.shards[shard]
     document = json.loads(part.status_path.read_text())
     document["targets"]["target_hash"] = target_hashes(table)
+    document["methods"] = ["tap"]
     part.status_path.write_text(json.dumps(document))
     return part, table
 
@@ -71,6 +72,7 @@ def test_unchanged_targets_of_a_changed_shard(small_run: SmallRun) -> None:
     shard = small_run.shards["allsky"]
     carried = _carry(shard, part.path, {**KEY, "shard_hash": "other"})
     assert sorted(_names(shard, carried)) == ["B", "C"]
+    assert carried.methods == {"tap"}
     outcomes = dict(zip(_names(shard, carried), carried.outcome["state"], strict=True))
     assert outcomes == {"B": "data", "C": "searched_empty"}
     (stream,) = carried.streams
@@ -106,7 +108,9 @@ def test_parts_of_other_places_settings_and_code_are_not_used(small_run: SmallRu
     part, table = _finish(small_run, "allsky", "ABC")
     _move_aside(part)
     for change in ({"settings_hash": "x"}, {"code_hash": "x"}):
-        assert len(_carry(table, part.path, {**KEY, **change}).targets) == 0
+        carried = _carry(table, part.path, {**KEY, **change})
+        assert len(carried.targets) == 0
+        assert carried.methods == set()
     assert len(_carry(table, part.path, KEY).targets) == 3
     elsewhere = small_run.results / "parts" / "ztf" / f"{leaf_name(0, 11)}.parquet"
     other, _ = _finish(small_run, leaf_name(0, 3), "A")

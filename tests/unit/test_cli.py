@@ -10,7 +10,9 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from lightloom.cli import app
+from lightloom.cli import app, main
+from small_run import SmallRun
+from written_results import write_results
 
 _ROOT: Any = get_command(app)
 
@@ -41,30 +43,98 @@ def test_every_command_has_help_with_an_example(path: tuple[str, ...], command: 
         assert getattr(parameter, "help", None), (path, parameter.name)
 
 
+#: Wrong uses, and what the message names.
+WRONG = [
+    (["summary", "nowhere"], "nowhere/manifest.json"),
+    (["status", "nowhere"], "nowhere/run.json"),
+    (["why", "x", "--results", "nowhere"], "nowhere/run.json"),
+    (["why", "x", "nan", "--results", "nowhere"], "nan"),
+    (["cite", "nowhere"], "nowhere/citations.bib"),
+    (["crate", "nowhere"], "nowhere/manifest.json"),
+    (["crate", "nowhere", "--author", "A. Name"], "--orcid"),
+    (["crate", "nowhere", "--author", "A. Name", "--orcid", "0000-1"], "0000-1"),
+    (["export", "x.fits", "--results", "nowhere"], "nowhere/run.json"),
+    (["plan", "--configfile", "nowhere.yaml"], "config/archives.yaml"),
+    (["plan", "--directory", "nowhere"], "nowhere"),
+    (["freeze", "--directory", "."], "config/archives.yaml"),
+    (["watch", "nowhere"], "nowhere"),
+    (["submit", "all", "--results", "file/results"], "file/results"),
+    (["submitted", "--results", "nowhere"], "nowhere/.submitted.json"),
+    (["cancel", "--results", "nowhere"], "nowhere/.submitted.json"),
+    (["cluster", "start", "--folder", "file/cluster"], "file/cluster"),
+    (["cluster", "status", "--folder", "nowhere"], "nowhere"),
+    (["cluster", "stop", "--folder", "nowhere"], "nowhere"),
+]
+ADVICE = r"run `|run it|start |starts |name |add |make |make it|write "
+
+
+@pytest.mark.parametrize(("arguments", "named"), WRONG, ids=lambda value: str(value)[:40])
+def test_errors_name_the_thing_and_say_what_to_do(
+    arguments: list[str],
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["lightloom", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    message = capsys.readouterr().err
+    assert message.startswith("lightloom: ")
+    assert named in message
+    assert re.search(ADVICE, message), message
+
+
+def test_every_command_is_used_wrongly() -> None:
+    tried = {
+        path for path, _ in commands() for wrong, _ in WRONG if tuple(wrong[: len(path)]) == path
+    }
+    # It takes no argument, and writes into the repository.
+    assert {path for path, _ in commands()} - tried == {("config-docs",)}
+
+
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "named"),
     [
-        ["summary", "nowhere"],
-        ["status", "nowhere"],
-        ["why", "x", "--results", "nowhere"],
-        ["cite", "nowhere"],
-        ["crate", "nowhere"],
-        ["crate", "nowhere", "--author", "A. Name"],
-        ["plan", "--configfile", "nowhere.yaml"],
-        ["watch", "nowhere"],
+        (["curves.fitz"], ".fitz"),
+        (["curves.fits", "--view", "claen"], "did you mean 'clean'"),
+        (["curves.fits", "--archive", "zft"], "did you mean 'ztf'"),
+        (["curves.fits", "--objectid", "NGC 1069"], "did you mean 'NGC 1068'"),
+        (["curves.fits", "--format", "csv"], "csv"),
+        (["nofile/deep/curves.fits"], "nofile/deep"),
+        (["results", "--format", "fits"], "results"),
+        (["results", "--format", "hats"], "results"),
     ],
-    ids=lambda arguments: " ".join(arguments[:1]),
+    ids=lambda value: str(value)[:40],
 )
-def test_errors_say_what_to_do_and_show_no_traceback(arguments: list[str], tmp_path: Path) -> None:
+def test_a_wrong_export_is_refused(
+    arguments: list[str],
+    named: str,
+    small_run: SmallRun,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    results = write_results(small_run)
+    (results.parent / "nofile").write_text("no folder")
+    monkeypatch.chdir(results.parent)
+    monkeypatch.setattr(sys, "argv", ["lightloom", "export", *arguments, "--results", results.name])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert named in capsys.readouterr().err
+
+
+def test_the_command_ends_without_a_traceback(tmp_path: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "lightloom.cli", *arguments],
+        [sys.executable, "-m", "lightloom.cli", "summary", "nowhere"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
     assert ended.returncode == 1
-    assert "Traceback" not in ended.stderr
     assert ended.stderr.startswith("lightloom: ")
-    advice = r"run `|run it|start |name |add |make |make it|write "
-    assert re.search(advice, ended.stderr), ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -1,9 +1,11 @@
 """What a run will take follows from its plan and from what is finished."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lightloom.config import Caps, Run
@@ -52,11 +54,12 @@ def finish(run: SmallRun, archive: str, shard: str, *, n_sources: int, requests:
         key=fetch_keys(plan, whole.archives[archive])[shard],
         planned_requests=1,
         reads={"requests": requests, "bytes": 1000, "rows": 0, "seconds": 2.0},
+        squared_reads={"requests": requests**2, "bytes": 1000**2, "rows": 0},
         n_sources=[1] * n_sources + [0] * (100 - n_sources),
     )
     measured = run.results / "benchmarks" / "fetch" / archive / f"{shard}.tsv"
     measured.parent.mkdir(parents=True, exist_ok=True)
-    measured.write_text("s\tmax_rss\n3.0\t250.0\n")
+    measured.write_text("s\tmax_rss\tcpu_time\n3.0\t250.0\t1.5\n")
 
 
 def expected(run: SmallRun, archive: str) -> ArchiveForecast:
@@ -78,6 +81,8 @@ def test_a_service_that_is_asked_once_is_known_exactly(run: SmallRun) -> None:
     assert found.bytes.expected == pytest.approx(4000)
     assert found.job_s is not None
     assert found.job_s.expected == pytest.approx(12)
+    assert found.job_cpu_s is not None
+    assert found.job_cpu_s.expected == pytest.approx(6)
     assert found.job_mb == pytest.approx(250)
 
 
@@ -96,18 +101,48 @@ def test_a_rare_object_leaves_doubt(run: SmallRun) -> None:
     assert (found.low, found.expected, found.high) == (2 + 3, 2 + 6, 2 + 6)
 
 
+def finished(shard: str, requests: list[int], n_bytes: list[int]) -> Finished:
+    """A job whose pieces have made so many requests and read so many bytes each."""
+    squares = (sum(one**2 for one in values) for values in (requests, n_bytes))
+    sums = len(requests), sum(requests), sum(n_bytes)
+    return Finished(shard, 10, 10, 5, *sums, *squares, 3.0, 1.5, 250.0)
+
+
 def test_catalogues_are_scaled_by_pieces() -> None:
-    done = [
-        Finished("a", 10, 10, 5, 2, 6, 100, 3.0, 250.0),
-        Finished("b", 3, 3, 1, 1, 3, 60, 2.0, 250.0),
-    ]
+    done = [finished("a", [3, 3], [40, 60]), finished("b", [3], [50])]
     spec = load_project(REPOSITORY, [], []).archives["ztf"]
     sizes, pieces = {"a": 10, "b": 3, "c": 7}, {"a": 2, "b": 1, "c": 4}
     assert requests_of(spec, done, sizes, ["c"], pieces) == Estimate.known(9 + 12)
     found = bytes_of(spec, done, sizes, ["c"], pieces)
-    assert (found.low, found.high) == (160 + 4 * 50, 160 + 4 * 60)
-    # One job cannot show that the others are like it.
-    assert not requests_of(spec, done[:1], sizes, ["b", "c"], pieces).is_exact
+    # The scatter of the pieces is 10: 4 sigma of the sum of four, and of the mean of three.
+    doubt = 4 * 10 * math.sqrt(4 + 16 / 3)
+    assert found.expected == pytest.approx(150 + 4 * 50)
+    assert found.high - found.expected == pytest.approx(doubt)
+    assert found.expected - found.low == pytest.approx(doubt)
+
+
+def test_one_piece_does_not_show_that_the_others_are_like_it() -> None:
+    spec = load_project(REPOSITORY, [], []).archives["ztf"]
+    sizes, pieces = {"a": 10, "b": 3}, {"a": 1, "b": 2}
+    found = requests_of(spec, [finished("a", [3], [40])], sizes, ["b"], pieces)
+    assert (found.low, found.expected, found.high) == (3, 9, 15)
+
+
+def test_limits_of_pieces_hold() -> None:
+    """Pieces differ as those do that are read by ranges of pages: few by little, some by much."""
+    rng = np.random.default_rng(3)
+    spec = load_project(REPOSITORY, [], []).archives["unwise"]
+    outside = 0
+    for _ in range(300):
+        drawn = rng.poisson(30, 330) + 20 * (rng.random(330) < 0.1)
+        done = [
+            finished(name, part.tolist(), [1])
+            for name, part in zip("ab", (drawn[:12], drawn[12:30]), strict=True)
+        ]
+        pieces = {"a": 12, "b": 18, "c": 300}
+        found = requests_of(spec, done, dict.fromkeys("abc", 10), ["c"], pieces)
+        outside += not found.low <= drawn.sum() <= found.high
+    assert outside <= 3
 
 
 def test_a_table_that_was_fetched_whole_is_not_fetched_again(run: SmallRun) -> None:

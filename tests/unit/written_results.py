@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lightloom.storage import write_json
-from lightloom.views import COMMON_VIEWS
+from recorded_run import record_run
 from small_run import SmallRun, lightcurve_row
 
 #: Awkward ids: spaces, quotes, markup, commas.
@@ -20,6 +19,8 @@ SHARDS = {
     "norder1-npix19": ("nothing",),
 }
 LABELS = {"NGC 1068": ["Seyfert", "bright"], "far": ["CLAGN"]}
+#: Conditions of a view that one archive alone has.
+BRIGHT = [["flux_mjy", ">", 5.0], ["flags_native", "&", 3]]
 NO_FLUX: dict[str, Any] = {"flux_mjy": None, "flux_err_mjy": None}
 
 
@@ -98,16 +99,6 @@ def write_results(run: SmallRun) -> Path:
         }
         run.merge(shard, [run.add_part(name, shard, found) for name, found in rows.items()])
     run.finish(LABELS)
-    views = {**COMMON_VIEWS, "bright": [["flux_mjy", ">", 5.0], ["flags_native", "&", 3]]}
-    archives = {
-        name: {
-            "title": name.upper(),
-            "release": "DR1",
-            "radius_arcsec": 1.0,
-            "views": views if name == "ztf" else COMMON_VIEWS,
-            "citation": {},
-        }
-        for name in run.catalogue
-    }
-    write_json(run.results / "archives.json", archives)
+    views = {name: {"bright": BRIGHT} if name == "ztf" else {} for name in run.catalogue}
+    record_run(run, run.catalogue, views)
     return run.results

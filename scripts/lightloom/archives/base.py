@@ -128,8 +128,25 @@ class Archive(ABC):
         Raises
         ------
         ArchiveError
-            If the search failed; a transient failure is tried again.
+            If the search failed; a transient failure is tried again, and of a `TooLargeError` the
+            pieces that `split` returns.
         """
+
+    def split(self, request: Request, n_pieces: int) -> Sequence[Request]:
+        """Divide a request whose answer is too large for the memory of a worker.
+
+        Parameters
+        ----------
+        request : Request
+        n_pieces : int
+            How many pieces to aim at, at least 2.
+
+        Returns
+        -------
+        sequence of Request
+            Each target is in one of them; the request alone, if it cannot be divided.
+        """
+        return [request]
 
     @abstractmethod
     def competing_sources(self, rows: pa.Table) -> pa.Table:

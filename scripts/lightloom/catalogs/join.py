@@ -28,6 +28,7 @@ def search_joined(
     join_radius_arcsec: float,
     object_columns: Sequence[str],
     columns: Sequence[str],
+    most_rows: int | None = None,
 ) -> SearchResult:
     """Return the detections of every object of a partition within the radius of a target.
 
@@ -47,6 +48,8 @@ def search_joined(
         Largest distance of a detection from its object.
     object_columns, columns : sequence of str
         Columns of the objects and of the detections to return, none of them lists.
+    most_rows : int, optional
+        Detections in a file that there is memory for.
 
     Returns
     -------
@@ -62,6 +65,8 @@ def search_joined(
         If a column is missing or has another type than it must have.
     DamagedFileError
         If a file is absent or cannot be decoded.
+    TooLargeError
+        If more than ``most_rows`` detections of a file match, before these are read.
     TransientArchiveError
         If a store broke off.
     ValueError
@@ -74,7 +79,14 @@ def search_joined(
     pairs = _nearest_of_each_id(found.pairs)
     catalog = _opened(json.dumps(asdict(detections), sort_keys=True))
     pieces = [
-        _piece(detections, one, found.sources[objects.object_id], join_radius_arcsec, columns)
+        _piece(
+            detections,
+            one,
+            found.sources[objects.object_id],
+            join_radius_arcsec,
+            columns,
+            most_rows,
+        )
         for one in _searches(catalog, objects, found.sources, join_radius_arcsec)
     ]
     if not pieces:
@@ -140,9 +152,10 @@ def _piece(
     object_ids: pa.ChunkedArray,
     radius_arcsec: float,
     columns: Sequence[str],
+    most_rows: int | None,
 ) -> _Piece:
     joined_ids = object_ids.take(pa.array(search.target)).combine_chunks()
-    found = match_partition(spec, search, radius_arcsec, columns, joined_ids)
+    found = match_partition(spec, search, radius_arcsec, columns, joined_ids, most_rows)
     _refuse_lists(search.partition.path, found.leaves)
     # Rows of one object id, each with its position, may all be near a detection.
     source = found.pairs["source"].to_numpy()

@@ -36,6 +36,11 @@ class Search:
     ra_deg: FloatArray
     dec_deg: FloatArray
 
+    def only(self, target: IntArray) -> "Search":
+        """Return the search for those of its targets that are among ``target``."""
+        kept = np.isin(self.target, target)
+        return Search(self.partition, self.target[kept], self.ra_deg[kept], self.dec_deg[kept])
+
 
 def plan_searches(
     catalog: Catalog, ra_deg: npt.ArrayLike, dec_deg: npt.ArrayLike, radius_arcsec: float

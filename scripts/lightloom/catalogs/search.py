@@ -16,7 +16,7 @@ from lightloom.catalogs.page_ranges import PageRangeReader, has_page_index, limi
 from lightloom.catalogs.pages import PageReader
 from lightloom.catalogs.planning import Search
 from lightloom.catalogs.row_groups import RowGroupReader
-from lightloom.errors import ArchiveSchemaError, DamagedFileError
+from lightloom.errors import ArchiveSchemaError, DamagedFileError, TooLargeError
 from lightloom.reads import Reads
 
 
@@ -45,7 +45,11 @@ class SearchResult:
 
 
 def search_partition(
-    spec: CatalogSpec, search: Search, radius_arcsec: float, columns: Sequence[str]
+    spec: CatalogSpec,
+    search: Search,
+    radius_arcsec: float,
+    columns: Sequence[str],
+    most_rows: int | None = None,
 ) -> SearchResult:
     """Return every source of a partition within the radius of a target.
 
@@ -59,6 +63,8 @@ def search_partition(
     columns : sequence of str
         Columns to return. A field of a struct column is asked for as ``struct.field`` and returned
         as ``field``.
+    most_rows : int, optional
+        Rows that there is memory for.
 
     Returns
     -------
@@ -70,13 +76,15 @@ def search_partition(
         If a column is missing or has another type than it must have.
     DamagedFileError
         If a file is absent or cannot be decoded, or its list columns differ in length.
+    TooLargeError
+        If more than ``most_rows`` rows are expected of the matches, before these are read.
     TransientArchiveError
         If the store broke off.
     ValueError
         If two columns asked for would have the same name in the result.
     """
     check_names(columns)
-    found = match_partition(spec, search, radius_arcsec, columns)
+    found = match_partition(spec, search, radius_arcsec, columns, most_rows=most_rows)
     leaves = {leaf.name: leaf for leaf in found.leaves}
     return SearchResult(
         table=_rows(found.pairs, found.sources, [leaves[name] for name in columns]),
@@ -116,12 +124,13 @@ def match_partition(
     radius_arcsec: float,
     columns: Sequence[str],
     joined_ids: pa.Array | None = None,
+    most_rows: int | None = None,
 ) -> Matches:
     """Return the sources of a partition within the radius of a target, and their columns.
 
     Parameters
     ----------
-    spec, search, radius_arcsec, columns
+    spec, search, radius_arcsec, columns, most_rows
         As for `search_partition`.
     joined_ids : pyarrow.Array, shape (n_targets,), optional
         The object id that a source must have to match each target of the search.
@@ -131,7 +140,10 @@ def match_partition(
     Matches
     """
     paths = partition_files(search.partition, spec.storage_options)
-    files = [_search_file(spec, path, search, radius_arcsec, columns, joined_ids) for path in paths]
+    files = [
+        _search_file(spec, path, search, radius_arcsec, columns, joined_ids, most_rows)
+        for path in paths
+    ]
     schema = files[0].sources.schema
     for path, file in zip(paths, files, strict=True):
         if file.sources.schema != schema:
@@ -180,6 +192,7 @@ def _search_file(
     radius_arcsec: float,
     columns: Sequence[str],
     joined_ids: pa.Array | None,
+    most_rows: int | None,
 ) -> _FileMatches:
     with CatalogFile(path, spec.storage_options) as file:
         leaves = [file.leaf(name) for name in dict.fromkeys([spec.object_id, *columns])]
@@ -196,6 +209,8 @@ def _search_file(
                 target[joined],
                 match_arcsec[joined],
             )
+        if most_rows is not None:
+            _check_size(file, leaves, len(candidate), most_rows)
         matched, source = np.unique(candidate, return_inverse=True)
         sources = reader.payload(matched, leaves)
         _check_lengths(path, sources, leaves)
@@ -213,6 +228,24 @@ def _reader(
         if all(len(file.chunks(0, leaf)) == 1 for leaf in leaves):
             return PageRangeReader(file, ra, dec, key, leaves)
     return RowGroupReader(file, ra, dec, key)
+
+
+def _check_size(file: CatalogFile, leaves: Sequence[Leaf], n_pairs: int, most_rows: int) -> None:
+    """Refuse to read more rows than there is memory for, by the mean length of the lists."""
+    per_row = 1.0
+    for leaf in leaves:
+        if leaf.is_list and file.metadata.num_rows:
+            groups = range(file.metadata.num_row_groups)
+            values = sum(file.chunks(group, leaf)[0].num_values for group in groups)
+            per_row = values / file.metadata.num_rows
+            break
+    expected = int(n_pairs * per_row)
+    if expected > most_rows:
+        raise TooLargeError(
+            f"{file.path}: about {expected} rows expected of {n_pairs} matches, more than the"
+            f" {most_rows} that the memory has room for at a time",
+            n_pieces=-(-expected // most_rows),
+        )
 
 
 def _joined(

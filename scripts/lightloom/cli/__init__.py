@@ -71,5 +71,16 @@ def main() -> None:
     try:
         app()
     except LightloomError as error:
-        typer.echo(f"lightloom: {error}", err=True)
-        raise SystemExit(1) from None
+        message = str(error)
+    except OSError as error:
+        # Without the name of a file it is no mistake of the user.
+        if error.filename is None:
+            raise
+        message = (
+            f"{error.filename}: found {error.strerror!r}, expected a path that can be read or"
+            " written; name another one, or make its folder"
+        )
+    else:
+        return
+    typer.echo(f"lightloom: {message}", err=True)
+    raise SystemExit(1)

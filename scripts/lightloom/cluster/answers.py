@@ -15,12 +15,16 @@ from lightloom.cluster.workers import check_versions, versions
 from lightloom.errors import (
     ArchiveError,
     ClusterError,
+    TooLargeError,
     TransientArchiveError,
 )
 from lightloom.services.retries import retrying
 
 #: How often the workers are looked at [s].
 _LOOK_EVERY_S = 2.0
+
+#: How often a request on which workers died is halved: they may have had too little memory for it.
+_HALVINGS = 3
 
 #: How long the scheduler may take to say who its workers are [s].
 _SCHEDULER_S = 60.0
@@ -38,8 +42,9 @@ def answers(
 ) -> Iterator[tuple[Request, Answer | ArchiveError]]:
     """Spread requests over the workers and give the answers as they come.
 
-    Work of lost workers is done again by others. Twice as many requests as threads are under way,
-    so that answers do not pile up in memory.
+    Work of lost workers is done again by others. What is too large for the memory of a worker is
+    asked for in pieces, and so is a request on which several workers died. Twice as many requests
+    as threads are under way, so that answers do not pile up in memory.
 
     Parameters
     ----------
@@ -54,6 +59,7 @@ def answers(
     Yields
     ------
     request : Request
+        One of ``requests``, or a piece of it.
     answer : Answer or ArchiveError
         A failed search is a result like any other.
 
@@ -64,18 +70,18 @@ def answers(
     """
     watch = _Watch(client, wait_for_workers_s)
     done: SimpleQueue[Future] = SimpleQueue()
-    waiting = iter(requests)
-    under_way: dict[str, tuple[Future, Request]] = {}
+    waiting: Iterator[tuple[Request, int]] = zip(requests, itertools.repeat(_HALVINGS))
+    under_way: dict[str, tuple[Future, Request, int]] = {}
     # A task, not scattered data: what a lost worker held of it is made anew.
     there = client.submit(_on_worker, shard, pure=False)
     while True:
         watch.look()
         room = max(0, 2 * watch.n_threads - len(under_way))
-        for request in itertools.islice(waiting, room):
+        for request, halvings in itertools.islice(waiting, room):
             future = client.submit(
                 _answer_or_error, archive, there, request, versions(), pure=False
             )
-            under_way[str(future.key)] = future, request
+            under_way[str(future.key)] = future, request, halvings
             future.add_done_callback(done.put)
         if not under_way:
             return
@@ -83,10 +89,35 @@ def answers(
             future = done.get(timeout=_LOOK_EVERY_S)
         except Empty:
             continue
-        _, request = under_way.pop(str(future.key))
-        yield request, _result(future)
+        _, request, halvings = under_way.pop(str(future.key))
+        result = _result(future)
+        pieces = _pieces(archive, request, result, halvings)
+        if pieces:
+            waiting = itertools.chain(pieces, waiting)
+        else:
+            yield request, result
         watch.n_answers += 1
         future.release()
+
+
+class _WorkersDiedError(TransientArchiveError):
+    """Several workers died, one after the other, on the same request."""
+
+
+def _pieces(
+    archive: Archive, request: Request, result: Answer | ArchiveError, halvings: int
+) -> list[tuple[Request, int]]:
+    """Return the pieces of a request that was too large, and how often each may be halved."""
+    if isinstance(result, TooLargeError):
+        pieces = archive.split(request, result.n_pieces)
+    elif isinstance(result, _WorkersDiedError) and halvings:
+        pieces, halvings = archive.split(request, 2), halvings - 1
+    else:
+        return []
+    if len(pieces) < 2:
+        return []
+    _log.info("%d targets in %d pieces: %s", len(request.targets), len(pieces), result)
+    return [(piece, halvings) for piece in pieces]
 
 
 def _on_worker(shard: pa.Table) -> pa.Table:
@@ -108,7 +139,7 @@ def _result(future: Future) -> Answer | ArchiveError:
     try:
         result: Answer | ArchiveError = future.result()
     except KilledWorker as error:
-        return TransientArchiveError(f"Dask workers died on this request: {error}")
+        return _WorkersDiedError(f"Dask workers died on this request: {error}")
     except CancelledError as error:
         raise _lost_scheduler(error) from error
     return result

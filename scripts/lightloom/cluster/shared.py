@@ -156,7 +156,9 @@ def stop(folder: Path) -> None:
     """
     running = _running(folder)
     if not running:
-        raise ClusterError(f"{folder}: no cluster of this folder is running")
+        raise ClusterError(
+            f"{folder}: no cluster of this folder is running; name another with --folder"
+        )
     _end(running)
     for path in (_processes_file(folder), _scheduler_file(folder)):
         path.unlink(missing_ok=True)

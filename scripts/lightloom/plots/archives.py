@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from lightloom.plots.coverage import project
@@ -41,7 +42,6 @@ class _Times:
 
     epochs: NDArray[np.int64]
     steps: NDArray[np.int64]
-    rows_per_target: dict[str, int]
 
 
 def plot_archives(
@@ -77,11 +77,12 @@ def plot_archives(
             figure = Figure(figsize=(9.5, 5.6))
             figure.suptitle(archive, x=0.02, ha="left", weight="bold")
             grid = figure.add_gridspec(
-                2, 2, left=0.07, right=0.98, bottom=0.09, top=0.89, hspace=0.42, wspace=0.2
+                2, 2, left=0.08, right=0.98, bottom=0.09, top=0.89, hspace=0.42, wspace=0.2
             )
             sky = figure.add_subplot(grid[0, 0], projection="mollweide")
             _draw_sky(sky, sample, ledger)
-            _draw_epochs(figure.add_subplot(grid[0, 1]), times[archive])
+            n_rows = ledger["n_rows"].to_numpy()
+            _draw_epochs(figure.add_subplot(grid[0, 1]), times[archive], n_rows[n_rows > 0])
             _draw_cadence(figure.add_subplot(grid[1, 0]), times[archive])
             _draw_matches(
                 figure.add_subplot(grid[1, 1]),
@@ -94,7 +95,7 @@ def plot_archives(
 def _gather_times(paths: list[Path], archives: list[str]) -> dict[str, _Times]:
     times = {
         archive: _Times(
-            np.zeros(len(_EPOCH_BINS) - 1, np.int64), np.zeros(len(_CADENCE_BINS) - 1, np.int64), {}
+            np.zeros(len(_EPOCH_BINS) - 1, np.int64), np.zeros(len(_CADENCE_BINS) - 1, np.int64)
         )
         for archive in archives
     }
@@ -109,10 +110,6 @@ def _gather_times(paths: list[Path], archives: list[str]) -> dict[str, _Times]:
 
 
 def _add(times: _Times, rows: pa.Table) -> None:
-    counted = pc.value_counts(rows["objectid"])
-    for entry in counted.to_pylist():
-        name = entry["values"]
-        times.rows_per_target[name] = times.rows_per_target.get(name, 0) + entry["counts"]
     rows = rows.filter(rows["time_mjd_tdb"].is_valid())
     if not rows.num_rows:
         return
@@ -169,10 +166,12 @@ def _draw_sky(axes: Axes, sample: pa.Table, ledger: pa.Table) -> None:
     axes.set_title(f"{n_targets} targets by state of the search, ICRS")
 
 
-def _draw_epochs(axes: Axes, times: _Times) -> None:
+def _draw_epochs(axes: Axes, times: _Times, numbers: NDArray[np.int64]) -> None:
+    """Draw the epochs; ``numbers`` are those of the rows of each target that has any."""
     found = np.flatnonzero(times.epochs)
     axes.set_title("epochs: rows in 90 days")
     axes.set_xlabel("MJD (TDB)")
+    _count_along_y(axes, "rows")
     if not len(found):
         _say(axes, "no rows with a time")
         return
@@ -180,11 +179,10 @@ def _draw_epochs(axes: Axes, times: _Times) -> None:
     last = min(found[-1] + 3, len(_EPOCH_BINS) - 1)
     axes.set_xlim(_EPOCH_BINS[max(found[0] - 2, 0)], _EPOCH_BINS[last])
     axes.grid(visible=True, axis="y")
-    numbers = np.array(list(times.rows_per_target.values()))
     axes.text(
         0.99,
         0.97,
-        f"{len(numbers)} targets with rows; median {np.median(numbers):.0f} rows",
+        f"{len(numbers)} targets with rows; their median number: {np.median(numbers):.0f}",
         transform=axes.transAxes,
         ha="right",
         va="top",
@@ -195,6 +193,7 @@ def _draw_epochs(axes: Axes, times: _Times) -> None:
 
 def _draw_cadence(axes: Axes, times: _Times) -> None:
     axes.set_title("cadence: time between rows of a target in a band (logarithmic)")
+    _count_along_y(axes, "pairs of rows")
     axes.set_xticks(np.log10(list(_SPANS_DAYS.values())), list(_SPANS_DAYS))
     axes.set_xlim(_CADENCE_BINS[0], _CADENCE_BINS[-1])
     if not times.steps.any():
@@ -209,7 +208,8 @@ def _draw_matches(
 ) -> None:
     distances = distances_arcsec[np.isfinite(distances_arcsec)]
     axes.set_title("distance of the nearest match of each target")
-    axes.set_xlabel("arcsec" if radius_arcsec is not None else "degrees")
+    axes.set_xlabel("distance [arcsec]" if radius_arcsec is not None else "distance [deg]")
+    _count_along_y(axes, "targets")
     if not len(distances):
         _say(axes, "no matches")
         return
@@ -247,6 +247,11 @@ def _draw_chance(
         f"by chance: {100 * fit.share:.1f} % ({low:.1f} to {high:.1f} %)"
         f" of {len(distances_arcsec)}\nscatter of the others: {fit.sigma_arcsec:.2f} arcsec"
     )
+
+
+def _count_along_y(axes: Axes, what: str) -> None:
+    axes.set_ylabel(what)
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
 def _say(axes: Axes, message: str) -> None:

@@ -7,7 +7,8 @@ larger than 2 MB, and bokeh alone has more than half of that.
 import base64
 import gzip
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from bokeh.embed import file_html
 from bokeh.layouts import column
-from bokeh.models import ColumnDataSource, CustomJSTickFormatter, HoverTool, LinearAxis
+from bokeh.models import (
+    ColumnDataSource,
+    CustomJSTickFormatter,
+    FixedTicker,
+    HoverTool,
+    LinearAxis,
+)
 from bokeh.models.annotations import Legend, LegendItem, Whisker
+from bokeh.models.widgets.markups import Div
 from bokeh.plotting import figure as bokeh_figure
 from bokeh.resources import INLINE
 from numpy.typing import NDArray
 
 from lightloom.plots.points import Points, Series, floats, points_by_unit, value_limits, value_scale
-from lightloom.plots.style import GREY, INK, band_colours
+from lightloom.plots.style import GREY, INK, archive_markers, band_colours
 from lightloom.plots.targets import Target
 from lightloom.schema import QUALITY_BAD, QUALITY_GOOD
 from lightloom.storage import atomic_path
@@ -36,7 +44,19 @@ _MAX_ERROR_BARS = 5000
 _WIDTH_PX, _HEIGHT_PX, _EVENTS_PX = 1100, 330, 170
 _RANDOM_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _SHOWN = ("archive", "band", "kind", "survey_object_id", "survey_field", "exposure_id")
-_YEARS = "return (2000 + (tick - 51544.5) / 365.25).toFixed(1)"
+#: Marks of limits and of the archives.
+_LIMIT = "inverted_triangle"
+_MARKERS = (
+    *("circle", "square", "diamond", "triangle", "hex", "star", "plus", "square_pin"),
+    *("triangle_pin", "circle_dot", "square_dot", "diamond_dot", "hex_dot", "star_dot"),
+    "circle_cross",
+)
+#: Beginnings of the years from 1980 on, and what an axis says of them: of many only some.
+_NEW_YEARS_MJD = [(date(year, 1, 1) - date(1858, 11, 17)).days for year in range(1980, 2061)]
+_YEAR = """
+const year = Math.round(2000 + (tick - 51544) / 365.25);
+return year % Math.ceil(ticks.length / 10) ? "" : `${year}`;
+"""
 
 
 def write_page(target: Target, rows: pa.Table, path: Path) -> None:
@@ -57,33 +77,27 @@ def write_page(target: Target, rows: pa.Table, path: Path) -> None:
     is_event = pc.equal(rows["kind"], "event")
     events = rows.filter(is_event)
     panels: list[Any] = []
+    markers = archive_markers(target.states["archive"].to_pylist(), _MARKERS)
     measured = points_by_unit(rows.filter(pc.invert(is_event)))
     step = max(1, -(-sum(map(len, measured)) // MAX_POINTS))
     for points in measured:
         if len(points):
-            panels.append(_panel(points, panels, step))
+            panels.append(_panel(points, panels, step, markers))
     if events.num_rows:
         panels.append(_event_panel(events, panels))
     if panels:
         panels[-1].xaxis[0].axis_label = "MJD (TDB, barycentre)"
         years: Any = LinearAxis()
-        years.formatter = CustomJSTickFormatter(code=_YEARS)
+        years.ticker = FixedTicker(ticks=_NEW_YEARS_MJD)
+        years.formatter = CustomJSTickFormatter(code=_YEAR)
         panels[0].add_layout(years, "above")
-    page = file_html(
-        column(*panels),
-        INLINE,
-        title=f"{target.objectid}: light curves",
-        template=_TEMPLATE,
-        template_variables={"head": _head(target, bool(panels))},
-    )
-    page = _without_random_ids(page, f"{target.objectid}\n{_texts(rows)}")
+    head = _head(target, bool(panels))
+    page = file_html(column(head, *panels), INLINE, title="Light curves")
+    page = _without_random_ids(page, f"{_texts(rows)}\n{head.text}")
+    page = page.replace("<title>Light curves", f"<title>{escape(target.objectid)}: light curves", 1)
     with atomic_path(path) as temporary:
         temporary.write_text(_compressed(page), encoding="utf-8")
 
-
-#: What bokeh shows, below the head. The scripts of bokeh have tags in their texts: no place in the
-#: finished page can be found by looking for one.
-_TEMPLATE = "{% block contents %}{{ head | safe }}{{ super() }}{% endblock %}"
 
 #: Puts the page that it holds in its own place.
 _SHELL = """<!DOCTYPE html>
@@ -126,7 +140,7 @@ def _without_random_ids(page: str, texts: str) -> str:
     )
 
 
-def _head(target: Target, has_rows: bool) -> str:
+def _head(target: Target, has_rows: bool) -> Div:
     found = [
         f"{row['archive']} {row['n_rows']}" for row in target.states.to_pylist() if row["n_rows"]
     ]
@@ -138,9 +152,10 @@ def _head(target: Target, has_rows: bool) -> str:
     if has_rows:
         text += (
             " Point at a mark to read it; click a name to hide or show it; drag to move, turn the"
-            " wheel to zoom. Open marks are suspect, crosses bad, triangles limits."
+            " wheel to zoom. Open marks are suspect, crosses bad, triangles that point down limits."
         )
-    return f"<div style='font:14px sans-serif;max-width:{_WIDTH_PX}px'>{text}</div>"
+    # An id may hold dollar signs that begin no formula.
+    return Div(text=text, width=_WIDTH_PX, styles={"font": "14px sans-serif"}, disable_math=True)
 
 
 def _plot(panels: Sequence[Any], height_px: int, title: str, label: str, **options: Any) -> Any:
@@ -157,7 +172,7 @@ def _plot(panels: Sequence[Any], height_px: int, title: str, label: str, **optio
     )
 
 
-def _panel(points: Points, panels: Sequence[Any], step: int) -> Any:
+def _panel(points: Points, panels: Sequence[Any], step: int, markers: Mapping[str, str]) -> Any:
     scale, _ = value_scale(points)
     axis_type = "log" if scale == "log" else "linear"
     low, high = value_limits(points, axis_type)
@@ -171,7 +186,7 @@ def _panel(points: Points, panels: Sequence[Any], step: int) -> Any:
     for series in points.series:
         has_bars = len(points) <= _MAX_ERROR_BARS and series.kind != "limit"
         source = _source(points, series.indices[::step], has_bars)
-        look = _look(series, colours[series.band])
+        look = _look(series, colours[series.band], markers[series.archive])
         mark = plot.scatter("time", "value", source=source, **look)
         drawn = [mark]
         if has_bars:
@@ -229,11 +244,11 @@ def _source(points: Points, indices: NDArray[np.int64], has_bars: bool) -> Colum
     return ColumnDataSource(data)
 
 
-def _look(series: Series, colour: str) -> dict[str, Any]:
+def _look(series: Series, colour: str, marker: str) -> dict[str, Any]:
     if series.quality == QUALITY_BAD:
         return {"marker": "x", "size": 5, "line_color": GREY, "fill_color": GREY}
     return {
-        "marker": "inverted_triangle" if series.kind == "limit" else "circle",
+        "marker": _LIMIT if series.kind == "limit" else marker,
         "size": 5,
         "line_color": colour,
         "fill_color": colour if series.quality == QUALITY_GOOD else "white",

@@ -1,7 +1,7 @@
 """How every figure looks: colours, type, and files whose bytes depend on the data alone."""
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -127,10 +127,10 @@ def band_colours(bands: Iterable[str]) -> dict[str, str]:
     }
 
 
-def archive_markers(archives: Iterable[str]) -> dict[str, str]:
+def archive_markers(archives: Iterable[str], markers: Sequence[str] = _MARKERS) -> dict[str, str]:
     """Return the shape of the marks of every archive: the same in all figures of a run."""
     names = sorted(set(archives))
-    return {name: _MARKERS[i % len(_MARKERS)] for i, name in enumerate(names)}
+    return {name: markers[i % len(markers)] for i, name in enumerate(names)}
 
 
 def save_figure(figure: Figure, paths: Iterable[Path]) -> None:

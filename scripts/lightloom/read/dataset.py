@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from lightloom.errors import ResultError
 from lightloom.read.lightcurves import LightCurves
+from lightloom.record import read_views
 from lightloom.schema import LIGHTCURVE
 from lightloom.suggest import did_you_mean
-from lightloom.views import columns_of, read_archives, view_expression
+from lightloom.views import columns_of, view_expression
 
 #: More ids than this are not searched for a suggestion.
 _MAX_SUGGESTED_FROM = 100_000
@@ -64,7 +65,7 @@ class Dataset:
 
     def __init__(self, results: Path) -> None:
         self.results = results
-        self.archives = read_archives(results)
+        self._views = read_views(results)
         for path in (self._sample_path, self._ledger_path):
             if not path.exists():
                 raise ResultError(
@@ -159,7 +160,7 @@ class Dataset:
         """Read the rows of some targets of a shard; otherwise as `blocks`."""
         archives = self._archives(selection.archives)
         columns = self.columns(selection)
-        views = {name: self.archives[name]["views"] for name in archives}
+        views = {name: self._views[name] for name in archives}
         condition = view_expression(selection.view, views)
         needed = {*columns, *columns_of(selection.view, views.values()), "archive"}
         if selection.bands is not None:
@@ -183,14 +184,15 @@ class Dataset:
             known = self._targets["objectid"].slice(0, _MAX_SUGGESTED_FROM).to_pylist()
             raise ResultError(
                 f"{len(unknown)} objectids are not in {self._sample_path}, the first is"
-                f" {unknown[0].as_py()!r}{did_you_mean(unknown[0], known)}"
+                f" {unknown[0].as_py()!r}{did_you_mean(unknown[0].as_py(), known)}; its column"
+                " objectid lists the targets of the run"
             )
         return found.cast(pa.int64())
 
     def _archives(self, names: Sequence[str] | None) -> list[str]:
         for name in names or ():
-            _check_known("archives", name, self.archives)
-        return [name for name in sorted(self.archives) if names is None or name in names]
+            _check_known("archives", name, self._views)
+        return [name for name in sorted(self._views) if names is None or name in names]
 
     def _rows(
         self, shard: str, objectids: pa.Array, archives: Iterable[str], columns: list[str]

@@ -227,7 +227,7 @@ class Asked:
         self.fingerprint = name
 
     def is_near(self, ra_deg: float, dec_deg: float, radius_arcsec: float) -> bool:
-        raise NotImplementedError
+        raise AssertionError("no rule of this test has a position")
 
 
 def struck_by(script: FaultScript, names: list[str]) -> dict[str, int]:

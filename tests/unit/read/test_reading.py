@@ -96,7 +96,7 @@ def test_unknown_names_are_named(results: Path, options: dict, message: str) -> 
 
 
 def test_tables_that_do_not_belong_together_are_refused(results: Path, tmp_path: Path) -> None:
-    with pytest.raises(ResultError, match="expected the folder of a run"):
+    with pytest.raises(ResultError, match="name the results folder of a run"):
         read_lightcurves(tmp_path / "elsewhere")
     path = results / "lightcurves" / "norder1-npix17.parquet"
     short = pq.read_table(path).slice(1)

@@ -1,0 +1,1 @@
+"""Archives of the benchmark gsoc.py, as a user may add them."""
