@@ -107,6 +107,6 @@ def test_nothing_runs_and_all_is_shown(tmp_path: Path) -> None:
             for text in TEXTS:
                 assert " ".join(text.split()) in shown, (name, text)
             # What an id says of the display of the page is not heeded.
-            assert page.evaluate("getComputedStyle(document.body).display") == "block"
+            assert page.evaluate("getComputedStyle(document.body).display") != "none"
         assert browser.outside == []
         assert browser.complaints == []

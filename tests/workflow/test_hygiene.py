@@ -75,3 +75,26 @@ def test_the_lock_file_has_hashes_and_no_address() -> None:
     pins = re.findall(r"^[\w.-]+==", text, re.MULTILINE)
     assert len(pins) > 50
     assert len(re.findall(r"^[\w.-]+==[^\n]*\\\n +--hash=sha256:", text, re.MULTILINE)) == len(pins)
+
+
+#: What makes code of data.
+MAKES_CODE = re.compile(
+    r"\b(?:pickle|cPickle|dill|marshal|shelve|joblib)\b(?!\s*\.?Error)|(?<![.\w])(?:eval|exec)\("
+    r"|allow_pickle=True|os\.system\(|shell=True|yaml\.(?:unsafe_load|full_load)\(|!!python"
+)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *sorted((REPOSITORY / "scripts").rglob("*.py")),
+        *sorted((REPOSITORY / "rules").glob("*.smk")),
+        REPOSITORY / "Snakefile",
+    ],
+    ids=lambda path: path.relative_to(REPOSITORY).as_posix(),
+)
+def test_data_are_never_made_into_code(path: Path) -> None:
+    assert not MAKES_CODE.findall(path.read_text())
+    # A safe loader, or one that is made of it.
+    for loader in re.findall(r"yaml\.load\([^)]*Loader=([\w.]+)", path.read_text()):
+        assert loader in ("yaml.CSafeLoader", "yaml.SafeLoader", "_ColumnsLoader"), loader
