@@ -11,7 +11,7 @@ MOVING    the blocks of moving objects, planned if they are asked for
 import re
 import sys
 
-from lightloom.catalogs.markers import marker
+from lightloom.catalogs.markers import local_markers
 from lightloom.clock import bring_back
 from lightloom.config import load_run
 from lightloom.errors import LightloomError
@@ -51,8 +51,7 @@ def dry_run():
 
 def catalogue_files(archive):
     """Files of a catalogue on this machine: if one is missing, a rule has to make it."""
-    catalogues = RUN.archives[archive].catalogues
-    return [marker(endpoint, layout) for endpoint, layout in catalogues if "://" not in endpoint]
+    return local_markers(RUN.archives[archive])
 
 
 def required_files(archive):

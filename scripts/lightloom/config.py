@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from lightloom.config_checks import CLUSTERS_ELSEWHERE, NESTED_OPTIONS, cross_check
+from lightloom.access import AUTO, ONPREM, OWN, Copy, choose_copy, run_region
+from lightloom.config_checks import CLUSTERS_ELSEWHERE, NESTED_OPTIONS, cross_check, merge_copies
 from lightloom.config_schema import Problem, check
 from lightloom.config_sources import SOURCES, ResolverSpec, SampleSource
 from lightloom.errors import ConfigError
@@ -29,6 +30,7 @@ SETTINGS = (
     "query_version",
     "radius_arcsec",
     "epoch_jyear",
+    "annual_parallax",
     "columns",
     "bands",
     "units",
@@ -141,7 +143,10 @@ class Caps:
 class ArchiveSpec:
     """A catalogue entry (config/archives.yaml) with the user's options merged over it.
 
-    config/README.md lists the meaning, type and unit of each.
+    config/README.md lists the meaning, type and unit of each. ``release`` is that of the copy which
+    is read; ``region`` is the region of the cloud that the run is in, or nothing. ``replies`` are
+    those of the section of that name (``folder``, ``max_gb``), with ``replay``; nothing if replies
+    are neither kept nor replayed.
     """
 
     name: str
@@ -157,6 +162,7 @@ class ArchiveSpec:
     query_version: int
     radius_arcsec: float
     epoch_jyear: float
+    annual_parallax: bool
     missing: list[float]
     quality: dict[str, list[list[Any]]]
     views: dict[str, list[list[Any]]]
@@ -171,6 +177,15 @@ class ArchiveSpec:
     units: dict[str, str] = field(default_factory=dict)
     time: dict[str, Any] = field(default_factory=dict)
     detections: dict[str, Any] | None = None
+    copies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    access: str = AUTO
+    region: str = ""
+    replies: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether it is a service whose replies are kept ones, so that nothing is asked."""
+        return bool(self.replies.get("replay"))
 
     @property
     def module_name(self) -> str:
@@ -178,18 +193,53 @@ class ArchiveSpec:
         return self.module if "." in self.module else f"lightloom.archives.{self.module}"
 
     @property
-    def endpoints(self) -> list[str]:
-        """Roots of the catalogues that are searched for positions."""
-        return [self.endpoint.replace("{subset}", name) for name in self.subsets] or [self.endpoint]
+    def places(self) -> list[Copy]:
+        """Where the data are: the place that the entry itself names, and all copies by name."""
+        client = self.storage_options.get("client_kwargs", {})
+        own = Copy(
+            OWN,
+            self.endpoint,
+            (self.detections or {}).get("endpoint", ""),
+            client.get("region_name", ""),
+            self.storage_options,
+        )
+        return [own, *(Copy(name, **self.copies[name]) for name in sorted(self.copies))]
 
     @property
-    def catalogues(self) -> list[tuple[str, str]]:
-        """Root and layout of every catalogue that is read; a service has none."""
+    def place(self) -> Copy:
+        """The place that is read: of a catalogue, or of the files that a service lists.
+
+        Raises
+        ------
+        ConfigError
+            If ``access`` allows none.
+        """
+        copy = choose_copy(self.places, self.access, self.region)
+        if copy is None:
+            listed = ", ".join(map(str, self.places))
+            raise ConfigError(
+                f"archives.{self.name}.access: found {ONPREM!r}, but the data are in a cloud alone:"
+                f" {listed}; expected 'auto' or 'cloud'"
+            )
+        return copy
+
+    @property
+    def endpoints(self) -> list[str]:
+        """Roots of the catalogues that are searched for positions, in the place that is read."""
+        return [self.endpoint] if self.layout == "service" else self.roots(self.place)
+
+    def roots(self, place: Copy) -> list[str]:
+        """Return the roots of the catalogues that are searched for positions in a place."""
+        root = place.endpoint
+        return [root.replace("{subset}", name) for name in self.subsets] or [root]
+
+    def catalogues(self, place: Copy) -> list[tuple[str, str]]:
+        """Return root and layout of every catalogue in a place; a service has none."""
         if self.layout == "service":
             return []
-        found = [(endpoint, self.layout) for endpoint in self.endpoints]
+        found = [(root, self.layout) for root in self.roots(place)]
         if self.detections:
-            found.append((self.detections["endpoint"], self.detections["layout"]))
+            found.append((place.detections, self.detections["layout"]))
         return found
 
     def settings(self) -> dict[str, Any]:
@@ -219,8 +269,12 @@ class ArchiveSpec:
             self,
             endpoint=absolute(self.endpoint),
             detections=self.detections and with_absolute(self.detections, "endpoint"),
-            options=with_absolute(self.options, "cloud_root"),
+            copies={
+                name: with_absolute(with_absolute(copy, "endpoint"), "detections")
+                for name, copy in self.copies.items()
+            },
             auth=with_absolute(self.auth, "token_file"),
+            replies=with_absolute(self.replies, "folder"),
         )
 
     @classmethod
@@ -301,11 +355,18 @@ def load_run(config: Mapping[str, Any]) -> Run:
     if problems:
         raise ConfigError(_message(problems))
     options, catalogue = filled["archives"], filled["catalogue"]
+    where = {"access": filled["access"], "region": run_region(filled["access_region"])}
+    replies = _kept_replies(filled)
     archives = {
-        name: ArchiveSpec(name=name, **_merge_options(catalogue[name], options.get(name, {})))
+        name: ArchiveSpec(
+            name=name,
+            replies=replies if catalogue[name]["layout"] == "service" else {},
+            **where | _merge_options(catalogue[name], options.get(name, {})),
+        )
         for name in sorted(catalogue)
     }
     enabled = tuple(name for name in sorted(options) if options[name]["enabled"])
+    archives |= _placed([archives[name] for name in enabled])
     moving = MovingConfig.from_dict(filled["moving"]) if "moving" in filled else None
     limits = filled["resolvers"].pop("limits")
     resolvers = {
@@ -326,7 +387,8 @@ def load_run(config: Mapping[str, Any]) -> Run:
         services=tuple(
             local
             for local, service in services
-            if not set(enabled).isdisjoint(service.get("archives", enabled))
+            if not replies.get("replay")
+            and not set(enabled).isdisjoint(service.get("archives", enabled))
         ),
         allow_partial=filled["allow_partial"],
         publish=filled["publish"],
@@ -342,6 +404,16 @@ def load_run(config: Mapping[str, Any]) -> Run:
     )
 
 
+def _kept_replies(filled: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where replies of services are kept or taken from, if anywhere."""
+    # The command line gives text: --config replay=true.
+    is_replay = filled["replay"] in (True, "true")
+    section = filled["replies"]
+    if not (is_replay or section["keep"]):
+        return {}
+    return {"folder": section["folder"], "max_gb": section["max_gb"], "replay": is_replay}
+
+
 def _started(service: Mapping[str, Any], resolvers: tuple[str, ...]) -> dict[str, Any]:
     """Return what starts a service; one that says nothing of its users is for all of them."""
     users = service.get("resolvers", () if "archives" in service else (*resolvers, "tap"))
@@ -350,6 +422,20 @@ def _started(service: Mapping[str, Any], resolvers: tuple[str, ...]) -> dict[str
         "port": service["port"],
         "environment": dict(service["environment"]),
         "resolvers": tuple(users),
+    }
+
+
+def _placed(specs: list[ArchiveSpec]) -> dict[str, ArchiveSpec]:
+    """Return entries, by name, with the release of the place that each is read from.
+
+    Raises
+    ------
+    ConfigError
+        If there is one of which no place may be read.
+    """
+    return {
+        spec.name: dataclasses.replace(spec, release=spec.place.release or spec.release)
+        for spec in specs
     }
 
 
@@ -369,4 +455,6 @@ def _merge_options(entry: dict[str, Any], options: Mapping[str, Any]) -> dict[st
     given = {key: value for key, value in options.items() if key != "enabled"}
     for key in NESTED_OPTIONS & given.keys():
         given[key] = entry[key] | given[key]
+    if "copies" in given:
+        given["copies"] = merge_copies(entry["copies"], given["copies"])
     return entry | given

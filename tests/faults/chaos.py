@@ -18,7 +18,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -167,7 +166,7 @@ class Chaos:
         try:
             with mounted("-t", "tmpfs", "-o", "size=128m", "none", str(disk)):
                 self._trial(disk / "project", outcome)
-        except (AssertionError, subprocess.TimeoutExpired) as error:
+        except (AssertionError, subprocess.SubprocessError) as error:
             outcome.problem = str(error)
         finally:
             disk.rmdir()
@@ -187,16 +186,17 @@ class Chaos:
         outcome.moment = f"{stage} {nth} + {delay_s:.2f} s"
         with VIOLENCE[outcome.violence](scene) as strike:
             before = _written(project, pattern)
-            with project.started() as run:
+            # Not a pipe: jobs that outlive Snakemake would keep it open.
+            printed = self.folder / f"trial-{outcome.seed}.txt"
+            with printed.open("w") as output, project.started(output=output) as run:
                 scene.run = run
-                output = _read_along(run)
                 if _comes_to(project, run, pattern, nth, before):
                     time.sleep(delay_s)
                     outcome.struck = run.poll() is None
                     if outcome.struck:
                         strike()
                 outcome.returncode = run.wait(_END_S)
-        outcome.reruns = _run_until_done(project, "".join(output))
+        outcome.reruns = _run_until_done(project, printed.read_text())
         left = processes_of(run.pid)
         if left:
             raise ChaosError(f"processes are left: {[process.cmdline() for process in left]}")
@@ -239,13 +239,6 @@ def small_project(root: Path, sky: Path, laboratory: Laboratory, *, smallest: bo
         configuration["shards"] = {"max_targets": 9}
     project.configure(configuration)
     return project
-
-
-def _read_along(run: subprocess.Popen[str]) -> list[str]:
-    """Collect what a run prints: a full pipe would stop it."""
-    lines: list[str] = []
-    threading.Thread(target=lambda: lines.extend(run.stdout or ()), daemon=True).start()
-    return lines
 
 
 def _written(project: Project, pattern: str) -> set[tuple[Path, int]]:

@@ -62,9 +62,8 @@ def load_spec(name: str, laboratory: Laboratory, limits: dict[str, Any]) -> Arch
     options["endpoint"] = options["endpoint"].replace(embedded, laboratory.base)
     options["limits"] = limits
     spec = load_run(config).archives[name]
-    # Copies in a cloud would let the faults of the server go unnoticed.
-    without_cloud = {"cloud_root": ""} if "cloud_root" in spec.options else {}
-    return replace(spec, options=spec.options | without_cloud, footprint="")
+    # Other copies would let the faults of the server go unnoticed.
+    return replace(spec, copies={}, footprint="")
 
 
 def _lay_over(config: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -121,10 +120,10 @@ class ServiceRun:
     def fetch(self, shard: pa.Table, **limits: Any) -> ArchiveError | None:
         """Fetch as a job does, and return the error that it would end with."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(shard, self.folder / "shard.parquet")
+        pq.write_table(shard, self.folder / "allsky.parquet")
         try:
             fetch_shard(
-                shard_path=self.folder / "shard.parquet",
+                shard_path=self.folder / "allsky.parquet",
                 part_path=self.part,
                 status_path=self._status,
                 spec=replace(self.spec, limits=self.spec.limits | limits),
@@ -148,9 +147,14 @@ class ServiceRun:
         return self.folder / "parts" / "0.status.json"
 
     @property
+    def status(self) -> dict[str, Any]:
+        """What the status tells."""
+        return json.loads(self._status.read_text())
+
+    @property
     def states(self) -> dict[str, str]:
         """The state of each target."""
-        targets = json.loads(self._status.read_text())["targets"]
+        targets = self.status["targets"]
         return dict(zip(targets["objectid"], targets["state"], strict=True))
 
     @property

@@ -44,14 +44,16 @@ class CatalogArchive(Archive):
             dec=columns["dec"],
             object_id=columns["object_id"],
             partition=columns.get("partition", ""),
-            storage_options=self.spec.storage_options,
+            storage_options=self.spec.place.options,
         )
 
     def _searched(self, endpoint: str) -> CatalogSpec:
         return self._catalog(endpoint, self.spec.layout, self.spec.columns)
 
     def plan(self, shard: pa.Table) -> RequestPlan:
-        ra_deg, dec_deg = positions_at(shard, self.spec.epoch_jyear)
+        ra_deg, dec_deg = positions_at(
+            shard, self.spec.epoch_jyear, annual_parallax=self.spec.annual_parallax
+        )
         # One request for the same place in all subsets: they are many, and each has little.
         of_pixel: dict[tuple[int, int], list[RootSearch]] = {}
         outside = np.ones(shard.num_rows, bool)
@@ -85,6 +87,7 @@ class CatalogArchive(Archive):
             sources,
             sum((one.reads for one in found), Reads()),
             ", ".join(sorted({one.plan for one in found})),
+            places=(str(self.spec.place),),
         )
 
     def _most_rows(self) -> int:
@@ -116,7 +119,7 @@ class CatalogArchive(Archive):
             return search_partition(catalog, search, radius_arcsec, columns, most_rows)
         return search_joined(
             catalog,
-            self._catalog(detections["endpoint"], detections["layout"], detections["columns"]),
+            self._catalog(self.spec.place.detections, detections["layout"], detections["columns"]),
             search,
             radius_arcsec,
             join_radius_arcsec=detections["radius_arcsec"],
