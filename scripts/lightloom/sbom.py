@@ -79,12 +79,13 @@ def licences_of(distribution: metadata.Distribution) -> tuple[str, ...]:
         The licence expression counts before the classifiers, these before the free text.
     """
     facts = distribution.metadata
-    if expression := facts.get("License-Expression"):
-        return tuple(sorted(set(filter(None, _JOINS.split(expression)))))
+    if expressions := facts.get_all("License-Expression", []):
+        return tuple(sorted({name for name in _JOINS.split(expressions[0]) if name}))
     stated = [one for one in facts.get_all("Classifier", []) if one.startswith("License :: ")]
     names = {one.rpartition(" :: ")[2] for one in stated} - {"OSI Approved", "DFSG approved"}
-    if not names and (text := (facts.get("License") or "").strip()):
-        names = set(filter(None, _JOINS.split(text.splitlines()[0])))
+    if not names:
+        texts = [text.strip().partition("\n")[0] for text in facts.get_all("License", [])]
+        names = {name for text in texts for name in _JOINS.split(text) if name}
     return tuple(sorted(names))
 
 

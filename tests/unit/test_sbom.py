@@ -12,7 +12,7 @@ import yaml
 from lightloom.sbom import LOCK, bill, installed, licences_of, problems, read_lock
 from project import REPOSITORY
 
-LICENCES = yaml.safe_load((REPOSITORY / "envs" / "licences.yaml").read_text())
+LICENCES = yaml.safe_load((REPOSITORY / ".ci" / "licences.yaml").read_text())
 
 
 def test_every_package_is_locked_and_may_be_used() -> None:

@@ -199,7 +199,7 @@ def test_secrets_in_the_configuration_are_refused(hostile: Any, tmp_path: Path) 
 def test_refused_ids_are_shown_escaped(hostile: Any, tmp_path: Path) -> None:
     project = Project.create(tmp_path / "project")
     rows = "".join(f'"{text}",{n},5\n' for n, text in enumerate(REFUSED) if "\0" not in text)
-    (project.root / TABLE).write_text(f"id,ra,dec,label\n{rows}", newline="")
+    (project.root / TABLE).write_text(f"id,ra,dec\n{rows}", newline="")
     changes = hostile[0].configuration
     changes["sample"]["sources"][0].pop("label_column")
     changes["archives"]["nsc"] = {"enabled": False}
