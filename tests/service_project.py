@@ -49,9 +49,6 @@ def services_project(
     for name in archives:
         endpoint = embedded["archives"][name]["endpoint"].replace(base, laboratory.base)
         sections[name] = {"endpoint": endpoint, "limits": limits}
-        if SERVICES[name] == "mast":
-            # Of the copies in a cloud MAST sees nothing.
-            sections[name]["options"] = {"cloud_root": ""}
     project.configure(
         {
             "archives": sections,

@@ -51,12 +51,15 @@ class Carried:
         ordered by target.
     methods : set of str
         How the parts that they come from were found.
+    places : set of str
+        Where their data were read from.
     """
 
     targets: NDArray[np.int64]
     outcome: dict[str, list[Any]]
     streams: list[Iterator[pa.Table]] = field(default_factory=list)
     methods: set[str] = field(default_factory=set)
+    places: set[str] = field(default_factory=set)
 
 
 def target_hashes(shard: pa.Table) -> list[str]:
@@ -160,6 +163,7 @@ def carry(
     found: dict[int, dict[str, Any]] = {}
     streams = []
     methods: set[str] = set()
+    places: set[str] = set()
     for rows, status_path in _candidates(part):
         status = _usable_status(rows, status_path, key)
         targets_then = status.get("targets", {})
@@ -172,11 +176,12 @@ def carry(
         if taken:
             found |= taken
             methods.update(status.get("methods", ()))
+            places.update(status.get("places", ()))
             streams.append(_stream(rows, objectids, sorted(taken)))
             _log.info("%d targets are finished in %s", len(taken), rows)
     targets = sorted(found)
     outcome = {name: [found[target][name] for target in targets] for name in _OUTCOME}
-    return Carried(np.array(targets, np.int64), outcome, streams, methods)
+    return Carried(np.array(targets, np.int64), outcome, streams, methods, places)
 
 
 def _earlier(part: Path, suffix: str) -> Path:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from lightloom.config_checks import CLUSTERS_ELSEWHERE, NESTED_OPTIONS, cross_check
+from lightloom.access import AUTO, ONPREM, OWN, Copy, choose_copy, run_region
+from lightloom.config_checks import CLUSTERS_ELSEWHERE, NESTED_OPTIONS, cross_check, merge_copies
 from lightloom.config_schema import Problem, check
 from lightloom.config_sources import SOURCES, ResolverSpec, SampleSource
 from lightloom.errors import ConfigError
@@ -141,7 +142,8 @@ class Caps:
 class ArchiveSpec:
     """A catalogue entry (config/archives.yaml) with the user's options merged over it.
 
-    config/README.md lists the meaning, type and unit of each.
+    config/README.md lists the meaning, type and unit of each. ``release`` is that of the copy which
+    is read; ``region`` is the region of the cloud that the run is in, or nothing.
     """
 
     name: str
@@ -171,6 +173,9 @@ class ArchiveSpec:
     units: dict[str, str] = field(default_factory=dict)
     time: dict[str, Any] = field(default_factory=dict)
     detections: dict[str, Any] | None = None
+    copies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    access: str = AUTO
+    region: str = ""
 
     @property
     def module_name(self) -> str:
@@ -178,18 +183,53 @@ class ArchiveSpec:
         return self.module if "." in self.module else f"lightloom.archives.{self.module}"
 
     @property
-    def endpoints(self) -> list[str]:
-        """Roots of the catalogues that are searched for positions."""
-        return [self.endpoint.replace("{subset}", name) for name in self.subsets] or [self.endpoint]
+    def places(self) -> list[Copy]:
+        """Where the data are: the place that the entry itself names, and all copies by name."""
+        client = self.storage_options.get("client_kwargs", {})
+        own = Copy(
+            OWN,
+            self.endpoint,
+            (self.detections or {}).get("endpoint", ""),
+            client.get("region_name", ""),
+            self.storage_options,
+        )
+        return [own, *(Copy(name, **self.copies[name]) for name in sorted(self.copies))]
 
     @property
-    def catalogues(self) -> list[tuple[str, str]]:
-        """Root and layout of every catalogue that is read; a service has none."""
+    def place(self) -> Copy:
+        """The place that is read: of a catalogue, or of the files that a service lists.
+
+        Raises
+        ------
+        ConfigError
+            If ``access`` allows none.
+        """
+        copy = choose_copy(self.places, self.access, self.region)
+        if copy is None:
+            listed = ", ".join(map(str, self.places))
+            raise ConfigError(
+                f"archives.{self.name}.access: found {ONPREM!r}, but the data are in a cloud alone:"
+                f" {listed}; expected 'auto' or 'cloud'"
+            )
+        return copy
+
+    @property
+    def endpoints(self) -> list[str]:
+        """Roots of the catalogues that are searched for positions, in the place that is read."""
+        return [self.endpoint] if self.layout == "service" else self.roots(self.place)
+
+    def roots(self, place: Copy) -> list[str]:
+        """Return the roots of the catalogues that are searched for positions in a place."""
+        root = place.endpoint
+        return [root.replace("{subset}", name) for name in self.subsets] or [root]
+
+    def catalogues(self, place: Copy) -> list[tuple[str, str]]:
+        """Return root and layout of every catalogue in a place; a service has none."""
         if self.layout == "service":
             return []
-        found = [(endpoint, self.layout) for endpoint in self.endpoints]
+        found = [(root, self.layout) for root in self.roots(place)]
         if self.detections:
-            found.append((self.detections["endpoint"], self.detections["layout"]))
+            found.append((place.detections, self.detections["layout"]))
         return found
 
     def settings(self) -> dict[str, Any]:
@@ -219,7 +259,10 @@ class ArchiveSpec:
             self,
             endpoint=absolute(self.endpoint),
             detections=self.detections and with_absolute(self.detections, "endpoint"),
-            options=with_absolute(self.options, "cloud_root"),
+            copies={
+                name: with_absolute(with_absolute(copy, "endpoint"), "detections")
+                for name, copy in self.copies.items()
+            },
             auth=with_absolute(self.auth, "token_file"),
         )
 
@@ -301,11 +344,15 @@ def load_run(config: Mapping[str, Any]) -> Run:
     if problems:
         raise ConfigError(_message(problems))
     options, catalogue = filled["archives"], filled["catalogue"]
+    where = {"access": filled["access"], "region": run_region(filled["access_region"])}
     archives = {
-        name: ArchiveSpec(name=name, **_merge_options(catalogue[name], options.get(name, {})))
+        name: ArchiveSpec(
+            name=name, **where | _merge_options(catalogue[name], options.get(name, {}))
+        )
         for name in sorted(catalogue)
     }
     enabled = tuple(name for name in sorted(options) if options[name]["enabled"])
+    archives |= _placed([archives[name] for name in enabled])
     moving = MovingConfig.from_dict(filled["moving"]) if "moving" in filled else None
     limits = filled["resolvers"].pop("limits")
     resolvers = {
@@ -353,6 +400,20 @@ def _started(service: Mapping[str, Any], resolvers: tuple[str, ...]) -> dict[str
     }
 
 
+def _placed(specs: list[ArchiveSpec]) -> dict[str, ArchiveSpec]:
+    """Return entries, by name, with the release of the place that each is read from.
+
+    Raises
+    ------
+    ConfigError
+        If there is one of which no place may be read.
+    """
+    return {
+        spec.name: dataclasses.replace(spec, release=spec.place.release or spec.release)
+        for spec in specs
+    }
+
+
 def _canonical(value: dict[str, Any]) -> dict[str, Any]:
     """Return plain dicts with sorted keys, so that the order in a file does not matter."""
     canonical: dict[str, Any] = json.loads(json.dumps(value, sort_keys=True))
@@ -369,4 +430,6 @@ def _merge_options(entry: dict[str, Any], options: Mapping[str, Any]) -> dict[st
     given = {key: value for key, value in options.items() if key != "enabled"}
     for key in NESTED_OPTIONS & given.keys():
         given[key] = entry[key] | given[key]
+    if "copies" in given:
+        given["copies"] = merge_copies(entry["copies"], given["copies"])
     return entry | given

@@ -173,6 +173,8 @@ def _check_options(archives: Mapping[str, Any], catalogue: Any) -> Found:
         if isinstance(entry, dict):
             for key, text in _check_places(options, entry):
                 yield ("archives", name, key), text
+            for path, text in _check_copies(entry, options.get("copies", {})):
+                yield ("archives", name, *path), text
         for path, text in _check_conditions(options.get("views", {})):
             yield ("archives", name, "views", *path), text
     if not any(options["enabled"] for options in archives.values()):
@@ -189,9 +191,34 @@ def _check_places(
         yield from _check_endpoint(options["endpoint"], entry.get("subsets", []))
 
 
+def _check_copies(entry: Mapping[str, Any], changes: Mapping[str, Any]) -> Found:
+    """Check that copies, with the changes that options make, have what the entry has."""
+    for name, copy in merge_copies(entry["copies"], changes).items():
+        if "endpoint" not in copy:
+            yield ("copies", name, "endpoint"), f"missing, found only the keys: {_listed(copy)}"
+            continue
+        for option, text in _check_endpoint(copy["endpoint"], entry.get("subsets", [])):
+            yield ("copies", name, option), text
+        if ("detections" in copy) != ("detections" in entry):
+            found, has = ("found", "no") if "detections" in copy else ("missing", "a")
+            text = f"{found}, but the archive has {has} catalogue of detections"
+            yield ("copies", name, "detections"), text
+
+
+def merge_copies(
+    copies: Mapping[str, Mapping[str, Any]], changes: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return the copies of a catalogue entry with single options replaced, and further copies."""
+    return {
+        name: {**copies.get(name, {}), **changes.get(name, {})}
+        for name in sorted(copies.keys() | changes.keys())
+    }
+
+
 def _check_entry(entry: Mapping[str, Any]) -> Found:
     for option, text in _check_endpoint(entry["endpoint"], entry["subsets"]):
         yield (option,), text
+    yield from _check_copies(entry, {})
     for section in ("quality", "views"):
         for key, text in _check_conditions(entry[section]):
             yield (section, *key), text

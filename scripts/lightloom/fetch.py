@@ -220,6 +220,7 @@ def fetch_shard(
             "reads": {**vars(search.reads), "seconds": round(time.monotonic() - started, 3)},
             # Of the pieces of work: how far they differ bounds what others will take.
             "squared_reads": {name: search.squares[name] for name in vars(search.reads)},
+            "places": sorted(carried.places.union(*(attempt.places for attempt in attempts))),
             "methods": sorted(carried.methods.union(*(attempt.methods for attempt in attempts))),
             "retrieved_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         }

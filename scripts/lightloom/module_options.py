@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lightloom.config_checks import merge_copies
 from lightloom.config_schema import SCHEMAS, KeyPath, Problem, find_problems, load_schema
 
 #: Takes a catalogue entry with the options of the user; yields the path and text of each problem.
@@ -40,7 +41,11 @@ def check_module_options(config: dict[str, Any], problems: list[Problem]) -> lis
         options = entry["options"] | given.get("options", {})
         wrong = _check_options(entry["module"], options)
         if not wrong and given.get("enabled") and (check := _own_check(entry["module"])):
-            wrong = list(check(entry | _without_enabled(given) | {"options": options}))
+            merged = {
+                "options": options,
+                "copies": merge_copies(entry["copies"], given.get("copies", {})),
+            }
+            wrong = list(check(entry | _without_enabled(given) | merged))
         found += [Problem(_place(name, path, given), text) for path, text in wrong]
         entry["options"] = options
         # What the user gave is part of the entry now, with its defaults.

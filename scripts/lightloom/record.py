@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 _NAME = "run.json"
 
 #: Options that say how a store is reached, and may name what only its owner has to know.
-_PRIVATE: dict[str, dict[str, Any]] = {"storage_options": {}, "auth": {}}
+_WITHOUT_OPTIONS: dict[str, dict[str, Any]] = {"storage_options": {}}
+_PRIVATE: dict[str, dict[str, Any]] = _WITHOUT_OPTIONS | {"auth": {}}
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def write_record(run: "Run", keys: dict[str, dict[str, dict[str, str]]]) -> None
 
     content = {
         "lightloom": __version__,
-        "archives": {name: spec.as_dict() | _PRIVATE for name, spec in run.archives.items()},
+        "archives": {name: _public(spec) for name, spec in run.archives.items()},
+        "read_from": {name: str(run.archives[name].place) for name in keys},
         "keys": {name: _without_shard(of_shards) for name, of_shards in keys.items()},
         "settings": {
             "sample": _without_stores(run.sample.as_dict()),
@@ -78,6 +80,12 @@ def write_record(run: "Run", keys: dict[str, dict[str, dict[str, str]]]) -> None
         temporary = path.with_suffix(".tmp")
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
+
+
+def _public(spec: "ArchiveSpec") -> dict[str, Any]:
+    entry = spec.as_dict() | _PRIVATE
+    copies = {name: copy | _WITHOUT_OPTIONS for name, copy in spec.copies.items()}
+    return entry | {"copies": copies}
 
 
 def _without_shard(keys: dict[str, dict[str, str]]) -> dict[str, str]:

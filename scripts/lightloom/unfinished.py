@@ -106,6 +106,7 @@ class _Record:
     targets: list[int]
     incomplete: list[int]
     method: str
+    places: list[str]
     sources: dict[str, list[Any]]
     rows_bytes: int
 
@@ -169,6 +170,7 @@ class Attempt:
             targets=asked[np.unique(request.targets)].tolist(),
             incomplete=asked[sorted(answer.incomplete)].tolist(),
             method=answer.method,
+            places=list(answer.places),
             sources=_renumbered(answer.sources, asked).to_pydict(),
             rows_bytes=path.stat().st_size if rows.num_rows else 0,
         )
@@ -237,6 +239,11 @@ class Attempt:
     def methods(self) -> set[str]:
         """How the answers were found."""
         return {record.method for _, record in self._records}
+
+    @property
+    def places(self) -> set[str]:
+        """Where the data were read from."""
+        return {place for _, record in self._records for place in record.places}
 
     def sources(self) -> pa.Table:
         """Return the matched sources of the targets that count, in the schema ``SOURCES``."""

@@ -211,6 +211,8 @@ def _of_state(results: Path, record: Record, target: Mapping[str, Any], archive:
         yield from _of_question(spec, target)
     yield "release", status["release"]
     yield "retrieved", f"{status['retrieved_utc']}, at the latest: when the part was whole"
+    if places := status.get("places"):
+        yield "read from", "; ".join(places)
     cost = status["reads"]
     yield "part", f"{part}: {cost['requests']} requests, {cost['bytes']} bytes read for the shard"
     intact = part.exists() and sha256_file(part) == status["part"]["sha256"]

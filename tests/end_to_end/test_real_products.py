@@ -112,7 +112,7 @@ def test_light_curve_files_fetched(
         folder / "products.parquet",
     )
     with Laboratory(tmp_path / "sky") as laboratory:
-        changes = {"endpoint": laboratory.url("mast"), "options": {"cloud_root": ""}}
+        changes = {"endpoint": laboratory.url("mast"), "access": "onprem"}
         run = load_run(
             {
                 "sample": {

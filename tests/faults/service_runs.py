@@ -62,9 +62,8 @@ def load_spec(name: str, laboratory: Laboratory, limits: dict[str, Any]) -> Arch
     options["endpoint"] = options["endpoint"].replace(embedded, laboratory.base)
     options["limits"] = limits
     spec = load_run(config).archives[name]
-    # Copies in a cloud would let the faults of the server go unnoticed.
-    without_cloud = {"cloud_root": ""} if "cloud_root" in spec.options else {}
-    return replace(spec, options=spec.options | without_cloud, footprint="")
+    # Other copies would let the faults of the server go unnoticed.
+    return replace(spec, copies={}, footprint="")
 
 
 def _lay_over(config: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -148,9 +147,14 @@ class ServiceRun:
         return self.folder / "parts" / "0.status.json"
 
     @property
+    def status(self) -> dict[str, Any]:
+        """What the status tells."""
+        return json.loads(self._status.read_text())
+
+    @property
     def states(self) -> dict[str, str]:
         """The state of each target."""
-        targets = json.loads(self._status.read_text())["targets"]
+        targets = self.status["targets"]
         return dict(zip(targets["objectid"], targets["state"], strict=True))
 
     @property

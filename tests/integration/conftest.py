@@ -1,73 +1,32 @@
 """Servers of the tests that need one."""
 
-import shutil
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, chdir, contextmanager
+from contextlib import ExitStack, chdir
 from pathlib import Path
 
 import pytest
 import slurm as slurm_service
+from rclone import rclone_server
 
 from laboratory import Laboratory
 
 # The catalogues are written as those of the unit tests are, and services are asked as in the tests
 # of faults.
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS / "unit" / "catalogs"), str(TESTS / "faults")]
+SHARED = ("unit", "unit/archives", "unit/catalogs", "faults")
+sys.path[:0] = [str(TESTS / folder) for folder in SHARED]
 
 from fetch_step import FetchStep  # noqa: E402 (it asks as the tests of faults do)
 
 from lightloom.config import DaskConfig  # noqa: E402
 
 
-def rclone() -> str:
-    """The program, as the development environment installs it or the system has it."""
-    beside_python = Path(sys.executable).with_name("rclone")
-    found = shutil.which(beside_python) or shutil.which("rclone")
-    if found is None:
-        pytest.skip("rclone is not installed: it serves the S3 store of these tests")
-    return found
-
-
-@contextmanager
-def s3_server(root: Path, *options: str) -> Iterator[str]:
-    """Serve the folders in a folder as buckets, and return the endpoint."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    command = [rclone(), "serve", "s3", "--addr", address, "--config", "/dev/null"]
-    with subprocess.Popen([*command, *options, str(root)], stderr=subprocess.PIPE) as server:
-        try:
-            _wait_for(address, server)
-            yield f"http://{address}"
-        finally:
-            server.terminate()
-
-
-def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
-    host, port = address.split(":")
-    for _ in range(100):
-        if server.poll() is not None:
-            assert server.stderr is not None
-            pytest.fail(f"rclone ended: {server.stderr.read().decode()}")
-        try:
-            socket.create_connection((host, int(port))).close()
-        except ConnectionRefusedError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail(f"rclone does not listen at {address}")
-
-
 @pytest.fixture
 def serve_s3(tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Start an S3 server of the test's folder, with options of rclone; return its endpoint."""
     with ExitStack() as servers:
-        yield lambda *options: servers.enter_context(s3_server(tmp_path, *options))
+        yield lambda *options: servers.enter_context(rclone_server("s3", tmp_path, *options))
 
 
 @pytest.fixture(scope="module")

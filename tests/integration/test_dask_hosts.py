@@ -22,6 +22,8 @@ pytestmark = pytest.mark.skipif(bool(reason := hosts.missing()), reason=reason)
 #: So slow that a job is under way for some seconds.
 SLOW = {"service": "nsc", "action": "slow", "path": "sync", "bytes_per_s": 3000}
 
+#: Requests that the service has seen when the host is cut off: about half of them.
+BEFORE = 10
 #: After so long a silent connection counts as dead: the least that Dask takes, instead of 30 s.
 TIMEOUTS = {
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s",
@@ -80,12 +82,23 @@ def test_half_of_the_cluster_is_lost(
     fetch_step.laboratory.clear_log()
     try:
         victim = cluster.network.names[0]
-        thread = fetch_step.once_asked(10, lambda: cluster.network.cut_off(victim))
+        asked_before: list[int] = []
+
+        def cut_off() -> None:
+            cluster.network.cut_off(victim)
+            asked_before.append(len(fetch_step.laboratory.log("nsc")))
+
+        thread = fetch_step.once_asked(BEFORE, cut_off)
         assert job.fetch(shard_for("nsc", fetch_step.folder / "sky")) is None
         thread.join()
     finally:
         fetch_step.laboratory.faults([])
     assert job.digest == laptop_digests["nsc"]
+    # In the middle: as many requests came before, and what the host had begun was begun again.
+    (n_before,) = asked_before
+    n_after = len(fetch_step.laboratory.log("nsc")) - n_before
+    assert n_before >= BEFORE
+    assert n_before / 2 <= n_after <= 2 * n_before, (n_before, n_after)
     with Client(cluster.config.address) as client:
         left = client.scheduler_info(n_workers=-1)["workers"].values()
     assert [worker["name"] for worker in left] == cluster.network.names[1:]

@@ -20,6 +20,8 @@ PROFILE = (
     # The files are on this machine, and a test waits for every look at the jobs.
     *("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10"),
 )
+#: The service does not answer.
+HANG = {"service": "nsc", "action": "timeout", "seconds": 300}
 #: How long a run may take to end [s].
 END_S = 20.0
 
@@ -56,7 +58,7 @@ def hanging(
 ) -> Iterator[tuple[Project, Laboratory]]:
     """A project that asks a service which does not answer one query of two."""
     laboratory.clear_log()
-    laboratory.faults([{"service": "nsc", "action": "timeout", "seconds": 300, "every": 2}])
+    laboratory.faults([HANG | {"every": 2}])
     project = services_project(
         tmp_path / "project", sky, laboratory, ["nsc"], retries=0, targets_per_query=1
     )
@@ -83,30 +85,25 @@ def test_bytes_are_those_of_a_laptop(slurm: Slurm, finished: Project, tmp_path: 
     assert run_on(slurm, project).nothing_to_do
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_a_signal_ends_the_jobs_in_the_queue(
-    slurm: Slurm,
-    hanging: tuple[Project, Laboratory],
-    laptop: dict[str, str],
-    number: signal.Signals,
-) -> None:
-    project, laboratory = hanging
-    with started_on(slurm, project) as run:
-        wait_for(lambda: hangs(laboratory), run)
-        told = time.monotonic()
-        run.send_signal(number)
-        output = run.communicate(timeout=END_S)[0]
-        while slurm.jobs() or slurm.processes_of_jobs():
-            assert time.monotonic() - told < END_S, output
-            time.sleep(0.1)
-    assert run.returncode != 0
-    assert_goes_on(slurm, project, laboratory, laptop)
-
-
-def test_a_killed_run_leaves_no_second_writer(
+def test_signals_end_the_jobs_in_the_queue(
     slurm: Slurm, hanging: tuple[Project, Laboratory], laptop: dict[str, str]
 ) -> None:
     project, laboratory = hanging
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with started_on(slurm, project) as run:
+            wait_for(lambda: hangs(laboratory), run)
+            told = time.monotonic()
+            run.send_signal(number)
+            output = run.communicate(timeout=END_S)[0]
+            while slurm.jobs() or slurm.processes_of_jobs():
+                assert time.monotonic() - told < END_S, output
+                time.sleep(0.1)
+        assert run.returncode != 0
+        # The next run goes on from there, and does not get to its end either.
+        laboratory.faults([HANG])
+
+    # Nobody ends the jobs of a run that is killed outright, until the next one does: it leaves no
+    # second writer.
     with started_on(slurm, project) as run:
         wait_for(lambda: hangs(laboratory), run)
         run.kill()
@@ -117,6 +114,7 @@ def test_a_killed_run_leaves_no_second_writer(
     assert_goes_on(slurm, project, laboratory, laptop)
     log = (slurm.folder / "slurmctld.log").read_text()
     assert f"REQUEST_KILL_JOB JobId={left[0]} " in log
+    assert run_on(slurm, project, "--dry-run").nothing_to_do
 
 
 def test_a_killed_node_and_a_killed_job(
@@ -135,7 +133,7 @@ def test_a_killed_node_and_a_killed_job(
     assert f"on failed node {node}" in (slurm.folder / "slurmctld.log").read_text(), output
 
     # The second run loses a job only.
-    laboratory.faults([{"service": "nsc", "action": "timeout", "seconds": 300, "nth": 2}])
+    laboratory.faults([HANG | {"nth": 2}])
     with started_on(slurm, project) as run:
         wait_for(lambda: hangs(laboratory), run)
         for process in slurm.processes_of_jobs():
@@ -154,5 +152,4 @@ def assert_goes_on(
     again = run_on(slurm, project)
     assert again.returncode == 0, again.output
     assert project.digests() == laptop
-    assert run_on(slurm, project, "--dry-run").nothing_to_do
     assert slurm.jobs() == []

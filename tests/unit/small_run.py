@@ -123,6 +123,7 @@ class SmallRun:
             },
             "part": {"sha256": sha256_file(part.path), "bytes": part.path.stat().st_size},
             "reads": {"requests": 4, "bytes": 4096, "rows": len(rows), "seconds": 0.5},
+            "places": ["aws (s3://bucket/survey, us-east-1)"],
             "retrieved_utc": "2026-01-01T00:00:00Z",
         }
         write_json(part.status_path, status)

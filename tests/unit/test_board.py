@@ -153,4 +153,7 @@ def test_the_record_names_no_store(run: SmallRun) -> None:
     written = json.loads((run.results / "run.json").read_text())
     assert "storage_options" not in json.dumps(written["settings"])
     record = read_record(run.results)
-    assert all(not spec.storage_options for spec in record.archives.values())
+    specs = record.archives.values()
+    assert all(not place.storage_options for spec in specs for place in spec.places)
+    assert any(len(spec.places) > 1 for spec in specs)
+    assert written["read_from"].keys() == set(record.enabled)

@@ -45,7 +45,7 @@ def _finish(
     table = run.shards[shard]
     document = json.loads(part.status_path.read_text())
     document["targets"]["target_hash"] = target_hashes(table)
-    document["methods"] = ["tap"]
+    document |= {"methods": ["tap"], "places": ["aws"]}
     part.status_path.write_text(json.dumps(document))
     return part, table
 
@@ -72,7 +72,7 @@ def test_unchanged_targets_of_a_changed_shard(small_run: SmallRun) -> None:
     shard = small_run.shards["allsky"]
     carried = _carry(shard, part.path, {**KEY, "shard_hash": "other"})
     assert sorted(_names(shard, carried)) == ["B", "C"]
-    assert carried.methods == {"tap"}
+    assert (carried.methods, carried.places) == ({"tap"}, {"aws"})
     outcomes = dict(zip(_names(shard, carried), carried.outcome["state"], strict=True))
     assert outcomes == {"B": "data", "C": "searched_empty"}
     (stream,) = carried.streams

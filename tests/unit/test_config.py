@@ -15,6 +15,7 @@ from snakemake.utils import update_config
 
 from lightloom.conditions import OPERATORS
 from lightloom.config import SETTINGS, ArchiveSpec, Run, SampleConfig, load_run
+from lightloom.config_checks import merge_copies
 from lightloom.config_docs import MANUAL, update_manual
 from lightloom.config_schema import SCHEMAS, find_problems, load_schema
 from lightloom.config_sources import SOURCES
@@ -120,13 +121,14 @@ def test_shipped_config_shows_the_defaults(config: Config) -> None:
 
 @pytest.mark.parametrize("overlay", ["live.yaml", "sky/embedded.yaml"])
 def test_overlays_only_replace_where_archives_lie(config: Config, overlay: str) -> None:
-    places = {"endpoint", "detections", "storage_options", "requires", "auth", "footprint"}
+    places = {"endpoint", "detections", "storage_options", "copies"}
+    places |= {"requires", "auth", "footprint"}
     run = load_run(config)
     options = _read(overlay)["archives"]
     for name, replaced in options.items():
         assert set(replaced) <= places | {"options"}
         assert set(replaced.get("detections", {})) <= {"endpoint"}
-        assert set(replaced.get("options", {})) <= {"cloud_root", "probe"}
+        assert set(replaced.get("options", {})) <= {"probe"}
         config["archives"][name].update(copy.deepcopy(replaced))
     changed = load_run(config)
     for name, replaced in options.items():
@@ -137,6 +139,9 @@ def test_overlays_only_replace_where_archives_lie(config: Config, overlay: str) 
         if "options" in replaced:
             module = load_schema(f"modules/{before.module}.schema.yaml")
             replaced["options"] = before.options | replaced["options"]
+        if "copies" in replaced:
+            replaced["copies"] = merge_copies(before.copies, replaced["copies"])
+        if "options" in replaced:
             assert not find_problems(replaced["options"], module)
         assert changed.archives[name] == dataclasses.replace(before, **replaced)
 
@@ -234,7 +239,8 @@ def test_service_needs_no_columns(config: Config) -> None:
         for key in ("bands", "columns", "time", "units")
     ]
     entry["layout"] = "service"
-    assert load_run(config).archives["ztf"].catalogues == []
+    spec = load_run(config).archives["ztf"]
+    assert spec.catalogues(spec.place) == []
 
 
 def test_order_of_keys_does_not_matter(config: Config) -> None:
@@ -281,8 +287,8 @@ def _rename(name: str, new: str) -> Callable[[Config], None]:
 SOURCE = ("sample", "sources", 0)
 ZTF = ("catalogue", "ztf")
 KEYS = (
-    "allow_partial, archives, catalogue, dask, moving, plan, publish, report, resolvers, results,"
-    " sample, services, shards"
+    "access, access_region, allow_partial, archives, catalogue, dask, moving, plan, publish,"
+    " report, resolvers, results, sample, services, shards"
 )
 SOURCE_KEYS = (
     "cone, dec, format, frame, id, kind, label, label_column, max_targets, moc, parallax, path,"
@@ -319,8 +325,9 @@ WRONG: list[tuple[Any, ...]] = [
     ),
     (
         _edit("archives", "ztf", "query_version", value=2),
-        "archives.ztf.query_version: unknown key (expected: auth, detections, enabled, endpoint,"
-        " epoch_jyear, footprint, limits, options, radius_arcsec, release, requires,"
+        "archives.ztf.query_version: unknown key (expected: access, auth, copies, detections,"
+        " enabled, endpoint, epoch_jyear, footprint, limits, options, radius_arcsec, release,"
+        " requires,"
         " storage_options, views)",
     ),
     (

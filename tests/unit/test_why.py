@@ -43,6 +43,7 @@ def test_the_nearest_row_is_traced(results: Path) -> None:
     assert "1.5 arcsec of RA 10.0000000, Dec 20.0000000 deg at J2020.5" in found["asked"]
     assert found["release"] == "ztf-dr1"
     assert found["retrieved"].startswith("2026-01-01T00:00:00Z")
+    assert found["read from"] == "aws (s3://bucket/survey, us-east-1)"
     assert found["digest"].endswith("as fetched")
     assert "lightloom.archives.ztf" in found["code"]
     assert found["settings"].endswith("as in run.json")

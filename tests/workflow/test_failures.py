@@ -1,7 +1,9 @@
 """An archive fails for some targets: what is finished stays, the rest is asked for again."""
 
+import re
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
+from itertools import combinations
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,63 +14,89 @@ from lightloom.catalogs.planning import plan_searches
 from project import Project
 
 CATALOGUE = "ztf_dr24_lc-hats"
+#: Shards, of five, for which the archive is broken.
+N_BROKEN = 3
 
 
 @pytest.fixture
-def broken(finished: Project, sky: Path, tmp_path: Path) -> tuple[Project, Path]:
-    """A project without results whose ZTF has a partition that cannot be decoded, and that file."""
+def broken(finished: Project, sky: Path, tmp_path: Path) -> tuple[Project, list[Path]]:
+    """A project without results, and files of its ZTF that three shards need: all are damaged."""
     catalogue = tmp_path / CATALOGUE
     shutil.copytree(sky / CATALOGUE, catalogue)
     project = finished.without_results(tmp_path / "project")
     changed = project.configuration
     changed["archives"]["ztf"]["endpoint"] = str(catalogue)
     project.configure(changed)
-    # The partition in which the first target lies.
-    sample = pq.read_table(finished.path("sample", "sample.parquet")).slice(0, 1)
+    shards_of: dict[Path, set[str]] = defaultdict(set)
+    for shard in finished.shards:
+        for file in files_for(finished, shard, catalogue):
+            shards_of[file].add(shard)
+    choices = (
+        files
+        for number in range(1, len(shards_of) + 1)
+        for files in combinations(sorted(shards_of), number)
+    )
+    files = next(one for one in choices if len(set().union(*map(shards_of.get, one))) == N_BROKEN)
+    for file in files:
+        file.write_bytes(file.read_bytes()[:-100])
+    return project, list(files)
+
+
+def files_for(project: Project, shard: str, catalogue: Path) -> set[Path]:
+    """Files that a search for the targets of a shard reads."""
+    targets = pq.read_table(project.path("shards", f"{shard}.parquet"))
     spec = CatalogSpec(str(catalogue), "hats", ra="objra", dec="objdec", object_id="objectid")
-    position = sample["ra_deg"].to_numpy(), sample["dec_deg"].to_numpy()
-    (search,), _ = plan_searches(open_catalog(spec), *position, radius_arcsec=1.5)
-    file = Path(search.partition.path) / "part0.snappy.parquet"
-    file.write_bytes(file.read_bytes()[:-100])
-    return project, file
+    position = targets["ra_deg"].to_numpy(), targets["dec_deg"].to_numpy()
+    searches, _ = plan_searches(open_catalog(spec), *position, radius_arcsec=1.5)
+    return {Path(search.partition.path) / "part0.snappy.parquet" for search in searches}
 
 
-def mend(sky: Path, file: Path) -> None:
-    shutil.copy2(sky / CATALOGUE / Path(*file.parts[file.parts.index(CATALOGUE) + 1 :]), file)
+def mend(sky: Path, files: list[Path]) -> None:
+    for file in files:
+        shutil.copy2(sky / CATALOGUE / Path(*file.parts[file.parts.index(CATALOGUE) + 1 :]), file)
 
 
-def test_failed_targets_alone_are_asked_again(
-    broken: tuple[Project, Path], sky: Path, finished: Project
+def test_failed_shards_alone_are_fetched_again(
+    broken: tuple[Project, list[Path]], sky: Path, finished: Project
 ) -> None:
-    project, file = broken
+    project, files = broken
     run = project.snakemake()
     assert run.returncode != 0
-    assert str(file) in run.output
+    assert all(str(file) in run.output for file in files)
     assert "targets failed" in run.output
-    # Only the shards on the broken partition have failed; every other archive and shard is
-    # finished.
+    # The shards that need a broken file have failed; every other archive and shard is finished.
     done = {path.stem for path in project.path("parts", "ztf").glob("[!.]*.parquet")}
     failed = set(project.shards) - done
-    assert 0 < len(failed) < len(project.shards)
+    assert len(failed) == N_BROKEN < len(project.shards)
     merged = {path.stem for path in project.path("lightcurves").iterdir()}
     assert merged == done
 
-    mend(sky, file)
+    mend(sky, files)
     planned = project.snakemake("--dry-run")
-    assert planned.fetches == {"ztf": len(failed)}
+    # The fetches and merges of these shards, and what is made of all shards together.
+    assert planned.jobs == {
+        "fetch_ztf": N_BROKEN,
+        "merge_shard": N_BROKEN,
+        "merge_hats": 1,
+        "merge_ledger": 1,
+        "tabulate_manifest": 1,
+    }
     run = project.snakemake()
     assert run.returncode == 0, run.output
     assert run.jobs == planned.jobs
-    assert run.jobs["merge_shard"] == len(failed)
+    log = run.output.partition("Select jobs to execute")[2]
+    for rule in ("fetch_ztf", "merge_shard"):
+        started = re.findall(rf"^rule {rule}:$.*?shard=(\S+)", log, re.MULTILINE | re.DOTALL)
+        assert sorted(started) == sorted(failed)
     assert project.snakemake().nothing_to_do
     assert_same_rows(project, finished)
     assert not list(project.path("parts").rglob(".*"))
 
 
 def test_partial_results_are_allowed_on_request(
-    broken: tuple[Project, Path], sky: Path, finished: Project
+    broken: tuple[Project, list[Path]], sky: Path, finished: Project
 ) -> None:
-    project, file = broken
+    project, files = broken
     project.configure(project.configuration | {"allow_partial": True})
     run = project.snakemake(target="all")
     assert run.returncode == 0, run.output
@@ -78,7 +106,8 @@ def test_partial_results_are_allowed_on_request(
     ledger = pq.read_table(project.path("ledger.parquet")).to_pylist()
     for row in ledger:
         assert (row["state"] == "failed") == (row["error_class"] is not None)
-    assert str(file) in project.path("report", "states.html").read_text()
+    report = project.path("report", "states.html").read_text()
+    assert any(str(file) in report for file in files)
 
     # The next run asks for these again, for as long as they fail, and gets them once the archive is
     # mended.
@@ -86,7 +115,7 @@ def test_partial_results_are_allowed_on_request(
     assert again.returncode == 0, again.output
     assert 0 < again.fetches["ztf"] < len(project.shards)
     assert again.fetches["unwise"] == 0
-    mend(sky, file)
+    mend(sky, files)
     run = project.snakemake()
     assert run.returncode == 0, run.output
     assert run.fetches == again.fetches

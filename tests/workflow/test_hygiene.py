@@ -1,5 +1,6 @@
 """The workflow keeps the rules of the house."""
 
+import json
 import re
 import subprocess
 import sys
@@ -75,3 +76,29 @@ def test_the_lock_file_has_hashes_and_no_address() -> None:
     pins = re.findall(r"^[\w.-]+==", text, re.MULTILINE)
     assert len(pins) > 50
     assert len(re.findall(r"^[\w.-]+==[^\n]*\\\n +--hash=sha256:", text, re.MULTILINE)) == len(pins)
+
+
+def pip_options(text: str) -> list[set[str]]:
+    """Options of the calls of pip, without those that change nothing of what is installed."""
+    calls = re.findall(r"-m pip install ([^&\n]+)", text)
+    return [set(call.split()) - {"--quiet", "--no-cache-dir"} for call in calls]
+
+
+def test_the_image_is_made_of_what_is_here() -> None:
+    text = (REPOSITORY / "envs/Containerfile").read_text()
+    joined = re.sub(r"\\\n\s*", "", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE))
+    steps = [line.split(maxsplit=1) for line in joined.splitlines() if line]
+    assert steps[0][0] == "FROM"
+    assert {name for name, _ in steps} <= {"FROM", "WORKDIR", "COPY", "RUN", "ENTRYPOINT", "CMD"}
+    for name, value in steps:
+        if name == "COPY":
+            *sources, _ = value.split()
+            assert all((REPOSITORY / source).exists() for source in sources), value
+        if name in ("ENTRYPOINT", "CMD"):
+            assert all(isinstance(word, str) for word in json.loads(value))
+    # It is made by the commands that make the environment of the tests.
+    ours = pip_options((REPOSITORY / "Makefile").read_text())
+    assert pip_options(joined) == ours
+    (python,) = re.findall(r"/python:(\d+\.\d+)-", steps[0][1])
+    for path in (REPOSITORY / "envs").glob("*.yaml"):
+        assert f"python={python}" in yaml.safe_load(path.read_text())["dependencies"]

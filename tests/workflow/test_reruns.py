@@ -128,6 +128,13 @@ def change_execution(project: Project) -> None:
     project.configure(project.configuration | changes)
 
 
+def choose_another_copy(project: Project) -> None:
+    changes = project.configuration
+    copy = {"endpoint": "s3://bucket/ztf", "region": "us-west-2", "storage_options": {"anon": True}}
+    changes["archives"]["ztf"]["copies"] = {"aws": copy}
+    project.configure(changes | {"access_region": "us-west-2"})
+
+
 def comment_module(project: Project) -> None:
     module = project.root / "scripts/lightloom/archives/ztf.py"
     edit(module, '"""Zwicky', '"""The Zwicky')
@@ -168,6 +175,7 @@ def comment_catalogue(project: Project) -> None:
         touch_sample,
         change_unused_column,
         change_execution,
+        choose_another_copy,
         comment_module,
         touch_code,
         touch_shards,

@@ -67,6 +67,9 @@ class Answer:
     incomplete : mapping of int to ArchiveError
         Targets some of whose rows could not be had, and why. They keep what is here, end as
         ``truncated`` and are asked for again.
+    places : tuple of str
+        Where the data were read from, if the archive is more than a service (see
+        `lightloom.access`).
     """
 
     rows: pa.Table
@@ -74,6 +77,7 @@ class Answer:
     reads: Reads = field(default_factory=Reads)
     method: str = ""
     incomplete: Mapping[int, ArchiveError] = field(default_factory=dict)
+    places: tuple[str, ...] = ()
 
 
 class Archive(ABC):

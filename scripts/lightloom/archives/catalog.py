@@ -44,7 +44,7 @@ class CatalogArchive(Archive):
             dec=columns["dec"],
             object_id=columns["object_id"],
             partition=columns.get("partition", ""),
-            storage_options=self.spec.storage_options,
+            storage_options=self.spec.place.options,
         )
 
     def _searched(self, endpoint: str) -> CatalogSpec:
@@ -85,6 +85,7 @@ class CatalogArchive(Archive):
             sources,
             sum((one.reads for one in found), Reads()),
             ", ".join(sorted({one.plan for one in found})),
+            places=(str(self.spec.place),),
         )
 
     def _most_rows(self) -> int:
@@ -116,7 +117,7 @@ class CatalogArchive(Archive):
             return search_partition(catalog, search, radius_arcsec, columns, most_rows)
         return search_joined(
             catalog,
-            self._catalog(detections["endpoint"], detections["layout"], detections["columns"]),
+            self._catalog(self.spec.place.detections, detections["layout"], detections["columns"]),
             search,
             radius_arcsec,
             join_radius_arcsec=detections["radius_arcsec"],

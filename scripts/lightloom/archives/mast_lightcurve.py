@@ -111,6 +111,7 @@ class MastLightcurve(Archive):
             pa.table(sources, schema=SOURCES),
             downloads.reads + session.reads,
             incomplete=incomplete,
+            places=tuple(sorted(downloads.places)),
         )
 
     def _rows(
@@ -156,7 +157,7 @@ class MastLightcurve(Archive):
                 content, columns=choice["columns"], unit=choice["unit"], name=product.uri
             )
 
-        return downloads.read(product.uri, read)
+        return downloads.read(product, read)
 
     def competing_sources(self, rows: pa.Table) -> pa.Table:
         return pa.table(

@@ -5,22 +5,16 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from aiohttp import ClientError
-from botocore.exceptions import NoCredentialsError
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from lightloom.errors import ArchiveError, DamagedFileError, TransientArchiveError
+from lightloom.catalogs.store_errors import archive_error
+from lightloom.errors import ArchiveError, TransientArchiveError
 from lightloom.reads import Reads
 
 Range = tuple[int, int]
 _T = TypeVar("_T")
-
-#: HTTP statuses that another attempt will not change.
-_ABSENT = (404, 410)
-_REFUSED = (401, 403)
-_REFUSALS = (PermissionError, NoCredentialsError)
 
 #: A broken request is repeated at once; what lasts longer is the business of whoever searches.
 _ATTEMPTS = 4
@@ -53,7 +47,7 @@ def read_bytes(path: str, storage_options: Mapping[str, Any]) -> bytes | None:
             return None
         return content
 
-    return _transported(path, read)
+    return _transported(path, storage_options, read)
 
 
 def file_version(path: str, storage_options: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,7 +66,7 @@ def file_version(path: str, storage_options: Mapping[str, Any]) -> dict[str, Any
         told = {name: found[name] for name in _VERSION if found.get(name) is not None}
         return {name: value if name == "size" else str(value) for name, value in told.items()}
 
-    return _transported(path, version)
+    return _transported(path, storage_options, version)
 
 
 def names_in(folder: str, storage_options: Mapping[str, Any]) -> list[str]:
@@ -89,7 +83,8 @@ def names_in(folder: str, storage_options: Mapping[str, Any]) -> list[str]:
         entries: list[str] = file_system.ls(inner, detail=False)
         return entries
 
-    return sorted(entry.rstrip("/").rpartition("/")[2] for entry in _transported(folder, names))
+    found = _transported(folder, storage_options, names)
+    return sorted(entry.rstrip("/").rpartition("/")[2] for entry in found)
 
 
 class CountedFile:
@@ -120,8 +115,9 @@ class CountedFile:
         self.bytes = 0
         self.closed = False
         self._position = 0
-        self._file_system, self._inner = _transported(
-            path, lambda: url_to_fs(path, **storage_options)
+        self._storage_options = storage_options
+        self._file_system, self._inner = self._transported(
+            lambda: url_to_fs(path, **storage_options)
         )
         self.local = isinstance(self._file_system, LocalFileSystem)
         self._version = self._current_version()
@@ -217,10 +213,13 @@ class CountedFile:
             found: dict[str, Any] = self._file_system.info(self._inner)
             return found
 
-        found = _transported(self.path, info)
+        found = self._transported(info)
         if not isinstance(found.get("size"), int):
             raise ArchiveError(f"{self.path}: the store does not tell how large the file is")
         return {name: found[name] for name in _VERSION if name in found}
+
+    def _transported(self, request: Callable[[], _T]) -> _T:
+        return _transported(self.path, self._storage_options, request)
 
     def _read_runs(self, runs: Sequence[Range]) -> list[bytes]:
         contents: dict[Range, bytes] = {}
@@ -253,7 +252,7 @@ class CountedFile:
                 raise failures[0]
 
         if runs:
-            _transported(self.path, read_missing)
+            self._transported(read_missing)
         return [contents[run] for run in runs]
 
 
@@ -274,7 +273,7 @@ def _runs(ranges: Iterable[Range], gap_bytes: int) -> list[Range]:
     return runs
 
 
-def _transported(path: str, request: Callable[[], _T]) -> _T:
+def _transported(path: str, storage_options: Mapping[str, Any], request: Callable[[], _T]) -> _T:
     """Make a request, more than once if it breaks off.
 
     Raises
@@ -288,7 +287,7 @@ def _transported(path: str, request: Callable[[], _T]) -> _T:
             return request()
         # Every transport library has exceptions of its own, without a common class.
         except Exception as error:
-            raise _archive_error(path, error) from error
+            raise archive_error(path, storage_options, error) from error
 
     return Retrying(
         stop=stop_after_attempt(_ATTEMPTS),
@@ -296,16 +295,3 @@ def _transported(path: str, request: Callable[[], _T]) -> _T:
         retry=retry_if_exception_type(TransientArchiveError),
         reraise=True,
     )(attempt)
-
-
-def _archive_error(path: str, error: Exception) -> ArchiveError:
-    # fsspec calls a file absent whenever it cannot learn its size by HTTP; the cause tells why.
-    cause = error.__cause__ if isinstance(error.__cause__, ClientError) else error
-    status = getattr(cause, "status", None)
-    if isinstance(cause, FileNotFoundError | NotADirectoryError) or status in _ABSENT:
-        return DamagedFileError(f"{path}: listed or expected, but absent")
-    if isinstance(cause, _REFUSALS) or status in _REFUSED:
-        return ArchiveError(f"{path}: reading is not allowed ({cause})")
-    if isinstance(cause, ImportError | ValueError):
-        return ArchiveError(f"{path}: no file system reads this address ({cause})")
-    return TransientArchiveError(f"{path}: reading broke off ({cause!r})")

@@ -1,4 +1,4 @@
-"""What the schema of the options of mast_lightcurve cannot say.
+"""What the schema of an entry of mast_lightcurve cannot say.
 
 Imported whenever the Snakefile is read, so nothing heavy may be imported here.
 """
@@ -11,7 +11,7 @@ KeyPath = tuple[str | int, ...]
 
 
 def check_entry(entry: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
-    """Yield what is wrong with the options of an entry, as path and text."""
+    """Yield what is wrong with the options and copies of an entry, as path and text."""
     options = entry["options"]
     patterns: dict[KeyPath, tuple[str, int]] = {
         ("object_id", "pattern"): (options["object_id"]["pattern"], 1),
@@ -21,11 +21,13 @@ def check_entry(entry: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
         patterns["id_pattern",] = options["id_pattern"], 1
     for number, choice in enumerate(options["choice"]):
         patterns["choice", number, "file"] = choice["file"], 0
-    for number, rule in enumerate(options["cloud_paths"]):
-        groups = map(int, re.findall(r"\\(\d+)", rule["path"]))
-        patterns["cloud_paths", number, "uri"] = rule["uri"], max(groups, default=0)
     for path, (pattern, n_groups) in patterns.items():
         yield from _check_pattern(("options", *path), pattern, n_groups)
+    for name, copy in entry["copies"].items():
+        for number, rule in enumerate(copy.get("paths", [])):
+            groups = map(int, re.findall(r"\\(\d+)", rule["path"]))
+            path = ("copies", name, "paths", number, "uri")
+            yield from _check_pattern(path, rule["uri"], max(groups, default=0))
     for name in ("object_id", "field"):
         yield from _check_form(("options", name, "name"), options[name]["name"])
     for number, form in enumerate(options["target_names"]):

@@ -1,5 +1,6 @@
 """Files of a mission's light curves: which of them to take, and where their bytes come from."""
 
+import json
 import logging
 import re
 from collections import Counter, defaultdict
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 
 from requests import Session
 
+from lightloom.access import CLOUD_ACCESS, Copy, choose_copy, published_copies
 from lightloom.catalogs.storage import read_bytes
 from lightloom.config import ArchiveSpec
 from lightloom.errors import (
@@ -47,6 +49,8 @@ class Product:
         By the archive's account.
     choice : int
         Number of the choice that it fits.
+    cloud_access : str
+        The archive's record of copies, see `lightloom.access.published_copies`; perhaps empty.
     """
 
     object_id: str
@@ -55,6 +59,7 @@ class Product:
     uri: str
     size_bytes: int
     choice: int
+    cloud_access: str = ""
 
 
 def choose_products(
@@ -138,7 +143,12 @@ def _product(
         uri=row["dataURI"],
         size_bytes=int(row["size"] or _USUAL_BYTES),
         choice=choice,
+        cloud_access=_as_text(row.get(CLOUD_ACCESS)),
     )
+
+
+def _as_text(record: Any) -> str:
+    return record if isinstance(record, str) else json.dumps(record) if record else ""
 
 
 def object_id_of(observation: Mapping[str, Any], options: Mapping[str, Any]) -> str:
@@ -157,55 +167,37 @@ def _numbered(row: Mapping[str, Any], rule: Mapping[str, str]) -> str:
     return rule["name"].format(int(found[1]))
 
 
-def cloud_address(uri: str, options: Mapping[str, Any]) -> str | None:
-    """Return where the copy of a file lies in the cloud, or None if no rule says so.
-
-    Parameters
-    ----------
-    uri : str
-        The file's address in the archive.
-    options : mapping
-        ``cloud_root`` (empty: there are no copies) and ``cloud_paths``, rules that make a path of
-        the ``uri``.
-    """
-    if not options["cloud_root"]:
-        return None
-    for rule in options["cloud_paths"]:
-        if found := re.search(rule["uri"], uri):
-            return f"{options['cloud_root'].rstrip('/')}/{found.expand(rule['path'])}"
-    return None
-
-
 class Downloads:
-    """Files of an archive, from the cloud where there is a copy, else from the archive itself.
+    """Files of an archive, from the place that its ``access`` chooses, else from itself.
 
     Parameters
     ----------
     session : requests.Session
         For the archive itself.
     spec : ArchiveSpec
-        Its ``endpoint``; its ``options`` and ``storage_options`` for the copies.
+        Its ``endpoint``, its copies and its ``access``.
 
     Attributes
     ----------
     reads : Reads
         What was read of copies.
+    places : set of str
+        Places that files were read from.
     """
 
     def __init__(self, session: Session, spec: ArchiveSpec) -> None:
         self._session = session
         self._url = f"{spec.endpoint.rstrip('/')}/api/v0.1/Download/file"
-        self._options = spec.options
-        self._storage_options = spec.storage_options
+        self._spec = spec
         self.reads = Reads()
+        self.places: set[str] = set()
 
-    def read(self, uri: str, reader: Callable[[bytes], _T]) -> _T:
+    def read(self, product: Product, reader: Callable[[bytes], _T]) -> _T:
         """Read a file; whole, since light curves are nearly all of it.
 
         Parameters
         ----------
-        uri : str
-            The file's address in the archive.
+        product : Product
         reader : callable
             Takes the content. If it finds the copy damaged, the original is asked for.
 
@@ -215,25 +207,41 @@ class Downloads:
             If neither the copy nor the original can be read; a passing reason comes first.
         """
         errors: list[ArchiveError] = []
-        for content in self._sources(uri):
+        for place, content in self._sources(product):
             try:
-                return reader(content())
+                found = reader(content())
             except ArchiveError as error:
-                _log.info("%s: %s", uri, error)
+                _log.info("%s: %s", product.uri, error)
                 errors.append(error)
+            else:
+                self.places.add(place)
+                return found
         passing = [error for error in errors if isinstance(error, TransientArchiveError)]
         raise (passing or errors[::-1])[0]
 
-    def _sources(self, uri: str) -> Iterator[Callable[[], bytes]]:
-        copy = cloud_address(uri, self._options)
-        if copy is not None:
-            yield lambda: self._from_cloud(copy)
-        yield lambda: self._from_archive(uri)
+    def _sources(self, product: Product) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        """Yield the places that a file is read from, one after the other if need be."""
+        own, *copies = self._spec.places
+        # A record says where the file is, rules only where it should be.
+        files = self._published(product, copies)
+        files += [file for copy in copies if (file := copy.file(product.uri))]
+        chosen = choose_copy([own, *files], self._spec.access, self._spec.region)
+        if chosen is not None and chosen is not own:
+            yield str(chosen), lambda: self._from_copy(chosen)
+        yield str(own), lambda: self._from_archive(product.uri)
 
-    def _from_cloud(self, path: str) -> bytes:
-        content = read_bytes(path, self._storage_options)
+    def _published(self, product: Product, copies: list[Copy]) -> list[Copy]:
+        try:
+            return published_copies(product.cloud_access, copies)
+        except ArchiveSchemaError as error:
+            # There is the original.
+            _log.warning("%s: %s", product.uri, error)
+            return []
+
+    def _from_copy(self, copy: Copy) -> bytes:
+        content = read_bytes(copy.endpoint, copy.options)
         if content is None:
-            raise DamagedFileError(f"{path}: there is no copy in the cloud")
+            raise DamagedFileError(f"{copy.endpoint}: there is no copy")
         self.reads += Reads(requests=1, bytes=len(content))
         return content
 

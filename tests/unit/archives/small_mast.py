@@ -32,12 +32,16 @@ PRODUCT = {
     "size": pa.int64(),
     "file": pa.string(),
     "cloud_key": pa.string(),
+    "cloud_access": pa.string(),
 }
 
 
 @dataclass
 class File:
-    """A light curve of one sector and what the portal says of it."""
+    """A light curve of one sector and what the portal says of it.
+
+    Whether MAST's portal has a column ``cloud_access``, as its other services do, is unconfirmed.
+    """
 
     number: int
     ra_deg: float
@@ -47,6 +51,7 @@ class File:
     cadence_s: float = 120.0
     name: str = ""
     in_cloud: bool = False
+    cloud_access: str | None = None
     header: dict[str, Any] = field(default_factory=dict)
     columns: dict[str, Any] = field(default_factory=dict)
 
@@ -96,6 +101,7 @@ def write_mast(folder: Path, files: Sequence[File]) -> Path:
             "size": path.stat().st_size,
             "file": file.path,
             "cloud_key": None,
+            "cloud_access": file.cloud_access,
         }
         report = {"dataURI": f"{file.uri}.pdf", "productFilename": f"{file.file_name}.pdf"}
         products += [light_curve, light_curve | report]
@@ -106,13 +112,13 @@ def write_mast(folder: Path, files: Sequence[File]) -> Path:
     return folder
 
 
-def service_spec(name: str, endpoint: str, **options: Any) -> ArchiveSpec:
+def service_spec(name: str, endpoint: str, copies: str = "", **options: Any) -> ArchiveSpec:
     """The entry of an archive of the project at another place, with quick limits."""
-    return spec_of(service_entry(name, endpoint, **options))
+    return spec_of(service_entry(name, endpoint, copies, **options))
 
 
-def service_entry(name: str, endpoint: str, **options: Any) -> dict[str, Any]:
-    """The same before it is checked."""
+def service_entry(name: str, endpoint: str, copies: str = "", **options: Any) -> dict[str, Any]:
+    """The same before it is checked; ``copies`` is a folder with copies of files."""
     entry = CATALOGUE[name]
     limits = {
         **entry["limits"],
@@ -123,5 +129,8 @@ def service_entry(name: str, endpoint: str, **options: Any) -> dict[str, Any]:
         "longest_wait_s": 0.01,
         "poll_s": 0.01,
     }
-    changed = {"endpoint": endpoint, "storage_options": {}, "limits": limits}
+    changed: dict[str, Any] = {"endpoint": endpoint, "storage_options": {}, "limits": limits}
+    if copies:
+        paths = entry["copies"]["aws"]["paths"]
+        changed["copies"] = {"aws": {"endpoint": copies, "paths": paths}}
     return {**entry, **changed, "options": {**entry["options"], **options}}

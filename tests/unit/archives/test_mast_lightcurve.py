@@ -20,7 +20,6 @@ from lightloom.config import ArchiveSpec, DaskConfig
 from lightloom.errors import ArchiveError, ArchiveSchemaError, ConfigError, TransientArchiveError
 from lightloom.fetch import fetch_shard
 from lightloom.schema import SHARD
-from lightloom.services.products import cloud_address
 from written_fits import PDCSAP, write_fits
 
 ARCSEC = 1 / 3600
@@ -95,7 +94,7 @@ def laboratory(running: Laboratory) -> Laboratory:
 def spec(laboratory: Laboratory, mast: Path) -> ArchiveSpec:
     probe = {"ra": 40.0, "dec": 5.0}
     copies = str(mast / "stpubdata")
-    return service_spec("tess", laboratory.url("mast"), cloud_root=copies, probe=probe)
+    return service_spec("tess", laboratory.url("mast"), copies, probe=probe)
 
 
 def changed(spec: ArchiveSpec, **options: object) -> ArchiveSpec:
@@ -211,13 +210,19 @@ def test_zero_point_is_that_of_the_usual_unit(spec: ArchiveSpec, tmp_path: Path)
     assert rows.loc[rows["native_unit"] == "relative", "flux_mjy"].isna().all()
 
 
-def test_copy_in_the_cloud_comes_first(
+def test_copy_that_is_near_comes_first(
     spec: ArchiveSpec, laboratory: Laboratory, tmp_path: Path
 ) -> None:
-    with_copies, _ = ask(spec, tmp_path, PLACES)
+    with_copies, answers = ask(spec, tmp_path, PLACES)
     downloads = downloaded(laboratory)
+    root = spec.copies["aws"]["endpoint"]
+    read_from = {place for answer in answers for place in answer.places}
+    assert read_from == {f"aws ({root})", f"archive ({spec.endpoint})"}
     laboratory.clear_log()
-    without, _ = ask(changed(spec, cloud_root=""), tmp_path, PLACES)
+    without, answers = ask(changed(spec), tmp_path, PLACES)
+    assert {place for answer in answers for place in answer.places} == {
+        f"archive ({spec.endpoint})"
+    }
     assert len(downloaded(laboratory)) == len(downloads) + 1
     pd.testing.assert_frame_equal(with_copies, without)
 
@@ -234,7 +239,7 @@ def test_damaged_copy_is_replaced_by_the_original(mast: Path, tmp_path: Path) ->
     copy.parent.mkdir(parents=True)
     copy.write_bytes(original.read_bytes()[:-3000])
     with Laboratory(tmp_path / "sky") as laboratory:
-        spec = service_spec("tess", laboratory.url("mast"), cloud_root=str(tmp_path / "copies"))
+        spec = service_spec("tess", laboratory.url("mast"), str(tmp_path / "copies"))
         rows, answers = ask(spec, tmp_path / "state", {"star": (40.0, 5.0)})
         assert len(rows) == 8
         assert len(downloaded(laboratory)) == 1
@@ -259,7 +264,7 @@ def test_target_with_a_broken_file_is_asked_for_again(mast: Path, tmp_path: Path
     pq.write_table(shard.cast(SHARD), tmp_path / "shard.parquet")
     with Laboratory(tmp_path / "sky") as laboratory:
         probe = {"ra": 40.0, "dec": 5.0}
-        spec = service_spec("tess", laboratory.url("mast"), cloud_root="", probe=probe)
+        spec = service_spec("tess", laboratory.url("mast"), probe=probe)
 
         def fetch(*, allow_partial: bool) -> tuple[pd.DataFrame, dict]:
             fetch_shard(
@@ -318,7 +323,7 @@ def test_targets_named_by_number_are_found_anywhere(
 def test_every_request_is_counted(
     spec: ArchiveSpec, laboratory: Laboratory, tmp_path: Path
 ) -> None:
-    archive = get_archive(changed(spec, cloud_root=""), tmp_path)
+    archive = get_archive(changed(spec), tmp_path)
     shard = shard_of(*zip(*PLACES.values(), strict=True))
     plan = archive.plan(shard)
     # Requests travel to the workers, and the archive with them.
@@ -382,7 +387,7 @@ def test_passing_failure_of_a_file_is_raised(
 ) -> None:
     laboratory.faults([{"action": "reset", "path": "Download"}])
     with pytest.raises(TransientArchiveError):
-        ask(changed(spec, cloud_root=""), tmp_path, {"star": (40.0, 5.0)})
+        ask(changed(spec), tmp_path, {"star": (40.0, 5.0)})
 
 
 def test_probe_reads_a_light_curve(spec: ArchiveSpec, tmp_path: Path) -> None:
@@ -419,7 +424,6 @@ def test_bins_hold_the_weighted_mean(spec: ArchiveSpec, tmp_path: Path) -> None:
         ("id_pattern", "TIC (", r"options\.id_pattern: 'TIC \(' is no regular expression"),
         ("id_pattern", "TIC", r"options\.id_pattern: 'TIC' has 0 groups, expected 1"),
         ("target_names", ["{:q}"], r"options\.target_names\[0\]: '{:q}' is no form of a number"),
-        ("cloud_paths", [{"uri": "x", "path": r"\1"}], r"cloud_paths\[0\]\.uri: 'x' has 0 groups"),
         ("bin_s", 0, r"options\.bin_s"),
         ("choice", [], r"options\.choice"),
     ],
@@ -427,6 +431,13 @@ def test_bins_hold_the_weighted_mean(spec: ArchiveSpec, tmp_path: Path) -> None:
 def test_wrong_options_are_named(option: str, value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         spec_of(CATALOGUE["tess"], options={**CATALOGUE["tess"]["options"], option: value})
+
+
+def test_wrong_rules_of_copies_are_named() -> None:
+    copies = {"aws": {"endpoint": "s3://bucket", "paths": [{"uri": "x", "path": r"\1"}]}}
+    message = r"copies\.aws\.paths\[0\]\.uri: 'x' has 0 groups, expected 1"
+    with pytest.raises(ConfigError, match=message):
+        spec_of(CATALOGUE["tess"], copies=copies)
 
 
 @pytest.mark.parametrize("name", ["tess", "kepler", "k2"])
@@ -445,8 +456,9 @@ def test_addresses_of_copies(name: str) -> None:
         "mast:HLSP/qlp/s0014/x_llc.fits": "mast/hlsp/qlp/s0014/x_llc.fits",
     }
     missions = {"tess": (0, 3), "kepler": (1,), "k2": (2,)}
-    options = service_spec(name, "nowhere").options
-    addresses = [cloud_address(uri, options) for uri in expected]
+    _, bucket = service_spec(name, "nowhere").places
+    copies = [bucket.file(uri) for uri in expected]
+    addresses = [copy and copy.endpoint for copy in copies]
     paths = list(expected.values())
     assert [number for number, address in enumerate(addresses) if address] == list(missions[name])
     for number in missions[name]:
