@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfil
 # Each job would compile every import again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test unit faults chaos lint lock clean
+.PHONY: run test unit faults chaos lint lock sbom clean
 
 run: $(READY)
 	$(BIN)/snakemake --cores all
@@ -24,10 +24,11 @@ test: $(READY) lint
 unit: $(READY)
 	$(PYTEST) tests/unit
 
-# Every fault of every service with three seeds.
+# Every fault of every service with three seeds, every service replayed, and runs on two releases compared.
 faults: export FAULT_SEEDS = 3
+faults: export TWO_RELEASES = 1
 faults: $(READY)
-	$(PYTEST) tests/faults/test_fault_matrix.py
+	$(PYTEST) tests/faults/test_fault_matrix.py tests/faults/test_replay.py tests/end_to_end/test_two_releases.py
 
 # Runs that are killed, starved and cut off, CHAOS_TRIALS of them; needs root (docs/faults.md).
 CHAOS_TRIALS ?= 100
@@ -49,6 +50,11 @@ $(READY): envs/requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m compileall -q -j 0 .venv/lib scripts || true
 	touch $@
+
+# What is installed, with licences and hashes, as sbom.cdx.json (CycloneDX); fails if a licence is not allowed.
+sbom: $(READY)
+	$(PYTEST) --numprocesses 0 tests/unit/test_sbom.py
+	$(BIN)/python -m lightloom.sbom sbom.cdx.json
 
 # Needs uv (https://docs.astral.sh/uv).
 lock:
