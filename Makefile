@@ -24,10 +24,11 @@ test: $(READY) lint
 unit: $(READY)
 	$(PYTEST) tests/unit
 
-# Every fault of every service with three seeds.
+# Every fault of every service with three seeds, every service replayed, and runs on two releases compared.
 faults: export FAULT_SEEDS = 3
+faults: export TWO_RELEASES = 1
 faults: $(READY)
-	$(PYTEST) tests/faults/test_fault_matrix.py
+	$(PYTEST) tests/faults/test_fault_matrix.py tests/faults/test_replay.py tests/end_to_end/test_two_releases.py
 
 # Runs that are killed, starved and cut off, CHAOS_TRIALS of them; needs root (docs/faults.md).
 CHAOS_TRIALS ?= 100

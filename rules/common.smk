@@ -12,6 +12,7 @@ import re
 import sys
 
 from lightloom.catalogs.markers import local_markers
+from lightloom.clock import bring_back
 from lightloom.config import load_run
 from lightloom.errors import LightloomError
 from lightloom.interruption import end_with_jobs, watch_slurm_jobs
@@ -123,6 +124,8 @@ if workflow.is_main_process:
 # it would begin (rules/services.smk).
 LOCK = results_lock(RUN.results)
 MINE = workflow.is_main_process and taken(LOCK, 0 if dry_run() else MOMENT_S)
+if MINE and not dry_run():
+    checked(bring_back, RUN.results)
 # Jobs run with the plan that the main process has made: the sample may have changed meanwhile.
 PLAN = checked(sync_plan, RUN, dry_run=dry_run()) if MINE else checked(load_plan, RUN.results)
 KEYS = {archive: checked(fetch_keys, PLAN, RUN.archives[archive]) for archive in RUN.enabled}

@@ -30,6 +30,7 @@ SETTINGS = (
     "query_version",
     "radius_arcsec",
     "epoch_jyear",
+    "annual_parallax",
     "columns",
     "bands",
     "units",
@@ -143,7 +144,9 @@ class ArchiveSpec:
     """A catalogue entry (config/archives.yaml) with the user's options merged over it.
 
     config/README.md lists the meaning, type and unit of each. ``release`` is that of the copy which
-    is read; ``region`` is the region of the cloud that the run is in, or nothing.
+    is read; ``region`` is the region of the cloud that the run is in, or nothing. ``replies`` are
+    those of the section of that name (``folder``, ``max_gb``), with ``replay``; nothing if replies
+    are neither kept nor replayed.
     """
 
     name: str
@@ -159,6 +162,7 @@ class ArchiveSpec:
     query_version: int
     radius_arcsec: float
     epoch_jyear: float
+    annual_parallax: bool
     missing: list[float]
     quality: dict[str, list[list[Any]]]
     views: dict[str, list[list[Any]]]
@@ -176,6 +180,12 @@ class ArchiveSpec:
     copies: dict[str, dict[str, Any]] = field(default_factory=dict)
     access: str = AUTO
     region: str = ""
+    replies: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether it is a service whose replies are kept ones, so that nothing is asked."""
+        return bool(self.replies.get("replay"))
 
     @property
     def module_name(self) -> str:
@@ -264,6 +274,7 @@ class ArchiveSpec:
                 for name, copy in self.copies.items()
             },
             auth=with_absolute(self.auth, "token_file"),
+            replies=with_absolute(self.replies, "folder"),
         )
 
     @classmethod
@@ -345,9 +356,12 @@ def load_run(config: Mapping[str, Any]) -> Run:
         raise ConfigError(_message(problems))
     options, catalogue = filled["archives"], filled["catalogue"]
     where = {"access": filled["access"], "region": run_region(filled["access_region"])}
+    replies = _kept_replies(filled)
     archives = {
         name: ArchiveSpec(
-            name=name, **where | _merge_options(catalogue[name], options.get(name, {}))
+            name=name,
+            replies=replies if catalogue[name]["layout"] == "service" else {},
+            **where | _merge_options(catalogue[name], options.get(name, {})),
         )
         for name in sorted(catalogue)
     }
@@ -373,7 +387,8 @@ def load_run(config: Mapping[str, Any]) -> Run:
         services=tuple(
             local
             for local, service in services
-            if not set(enabled).isdisjoint(service.get("archives", enabled))
+            if not replies.get("replay")
+            and not set(enabled).isdisjoint(service.get("archives", enabled))
         ),
         allow_partial=filled["allow_partial"],
         publish=filled["publish"],
@@ -387,6 +402,16 @@ def load_run(config: Mapping[str, Any]) -> Run:
         resolvers=resolvers,
         resolver_services=tuple(local for local, _ in services if local.resolvers),
     )
+
+
+def _kept_replies(filled: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where replies of services are kept or taken from, if anywhere."""
+    # The command line gives text: --config replay=true.
+    is_replay = filled["replay"] in (True, "true")
+    section = filled["replies"]
+    if not (is_replay or section["keep"]):
+        return {}
+    return {"folder": section["folder"], "max_gb": section["max_gb"], "replay": is_replay}
 
 
 def _started(service: Mapping[str, Any], resolvers: tuple[str, ...]) -> dict[str, Any]:

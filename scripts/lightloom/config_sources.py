@@ -169,6 +169,14 @@ class ServiceSpec(Protocol):
     def options(self) -> dict[str, Any]:
         """Options of its protocol."""
 
+    @property
+    def replies(self) -> dict[str, Any]:
+        """Where replies are kept or taken from: ``folder``, ``max_gb``, ``replay``; or nothing."""
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether replies are kept ones, and nothing is asked."""
+
 
 @dataclass(frozen=True)
 class ResolverSpec:
@@ -184,6 +192,10 @@ class ResolverSpec:
         Where its token is found; empty if it wants none.
     options : dict
         As those of an archive that is a TAP service.
+    replies : dict
+        None are kept: the answers about targets are frozen.
+    is_replayed : bool
+        Never.
     """
 
     name: str
@@ -191,6 +203,8 @@ class ResolverSpec:
     limits: dict[str, Any]
     auth: dict[str, str] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    replies: dict[str, Any] = field(default_factory=dict)
+    is_replayed: bool = False
 
 
 AskedSource = LiteratureSource | QuasarSource | TapSource | ListSource

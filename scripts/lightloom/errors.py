@@ -1,6 +1,5 @@
 """The errors that Lightloom raises, and how a failed search is classed in the ledger."""
 
-
 from lightloom.printing import printable
 
 
@@ -108,3 +107,9 @@ class DamagedFileError(ArchiveError):
     """A file of the archive cannot be decoded, or is listed but absent."""
 
     error_class = "damaged_file"
+
+
+class MissingReplyError(ArchiveError):
+    """A replay needs the reply to a request that is not among the kept ones."""
+
+    error_class = "not_kept"

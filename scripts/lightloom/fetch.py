@@ -35,6 +35,7 @@ from lightloom.outcome import Outcome, is_open
 from lightloom.plan import services_path, unfinished_path
 from lightloom.progress import progress_lines
 from lightloom.reads import Reads
+from lightloom.replay import Replayed, keep_searches
 from lightloom.schema import LIGHTCURVE
 from lightloom.services.probe import ensure_probed
 from lightloom.services.retries import retrying
@@ -174,11 +175,7 @@ def fetch_shard(
     """
     started = time.monotonic()
     shard = pq.read_table(shard_path)
-    if dask_config.is_elsewhere:
-        # The current folder of this job is not that of the workers.
-        archive = get_archive(spec.located(Path.cwd()), services_path(part_path).resolve())
-    else:
-        archive = get_archive(spec, services_path(part_path))
+    archive = _archive(spec, part_path, shard_path.stem, dask_config)
     unfinished = Unfinished(part_path, key, shard.num_rows)
     outcome = Outcome.pending(shard.num_rows)
     if attempt > 1:
@@ -194,6 +191,8 @@ def fetch_shard(
     # What answers took comes back now, not while they are merged: a worker's memory is bounded.
     pa.default_memory_pool().release_unused()
     attempts = unfinished.attempts
+    if spec.replies and not spec.is_replayed:
+        keep_searches(spec, shard_path.stem, shard, attempts)
     _count_sources(attempts, outcome)
     with _scratch_folder(unfinished_path(part_path, ".scratch")) as scratch:
         rows_path = scratch / "part.parquet"
@@ -233,6 +232,14 @@ def fetch_shard(
         unfinished.clear()
     elif not allow_partial:
         raise _failure(spec, shard_path.stem, outcome)
+
+
+def _archive(spec: ArchiveSpec, part_path: Path, shard: str, dask_config: DaskConfig) -> Archive:
+    state = services_path(part_path)
+    if dask_config.is_elsewhere:
+        # The current folder of this job is not that of the workers.
+        spec, state = spec.located(Path.cwd()), state.resolve()
+    return Replayed(spec, state, shard) if spec.is_replayed else get_archive(spec, state)
 
 
 @contextmanager
@@ -300,7 +307,7 @@ def _ask(
 
 
 def _probed_plan(archive: Archive, targets: pa.Table) -> RequestPlan:
-    if archive.spec.layout == "service":
+    if archive.spec.layout == "service" and not archive.spec.is_replayed:
         ensure_probed(archive, archive.spec.limits["probe_valid_s"])
     return archive.plan(targets)
 

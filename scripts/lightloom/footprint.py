@@ -46,7 +46,7 @@ def within_footprint(spec: ArchiveSpec, targets: pa.Table) -> NDArray[np.bool_]:
     from mocpy import MOC
 
     footprint = _read_moc(spec)
-    ra_deg, dec_deg = positions_at(targets, spec.epoch_jyear)
+    ra_deg, dec_deg = positions_at(targets, spec.epoch_jyear, annual_parallax=spec.annual_parallax)
     lon, lat = Longitude(ra_deg, u.deg), Latitude(dec_deg, u.deg)
     within = np.asarray(footprint.contains_lonlat(lon, lat), bool)
     rest = np.flatnonzero(~within)

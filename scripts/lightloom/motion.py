@@ -1,9 +1,12 @@
 """Targets moved by their proper motion to the epoch of a catalogue.
 
 The motion follows a great circle at constant rate: the change of the rate with the star's distance
-and radial velocity stays below 1 mas over decades for all but the very nearest stars.
+and radial velocity stays below 1 mas over decades for all but the very nearest stars. Positions of
+catalogues are means of years or reduced to the barycentre, so that the parallax leaves them where
+they are; only one that was measured at a single epoch shows it.
 """
 
+import erfa
 import numpy as np
 import pyarrow as pa
 from astropy import units as u
@@ -11,7 +14,9 @@ from astropy.coordinates import SkyCoord
 from numpy.typing import NDArray
 
 
-def positions_at(shard: pa.Table, epoch_jyear: float) -> tuple[NDArray, NDArray]:
+def positions_at(
+    shard: pa.Table, epoch_jyear: float, *, annual_parallax: bool = False
+) -> tuple[NDArray, NDArray]:
     """Return the targets' positions at an epoch.
 
     Parameters
@@ -20,6 +25,9 @@ def positions_at(shard: pa.Table, epoch_jyear: float) -> tuple[NDArray, NDArray]
         Targets in the ``SHARD`` schema. Those without proper motion stay where they are.
     epoch_jyear : float
         Epoch of the catalogue's positions, Julian year [yr].
+    annual_parallax : bool, optional
+        Whether the catalogue's positions are those seen from the Earth at the epoch. Targets with a
+        parallax are then moved by it.
 
     Returns
     -------
@@ -40,4 +48,29 @@ def positions_at(shard: pa.Table, epoch_jyear: float) -> tuple[NDArray, NDArray]
         )
         ra_deg[moving] = moved.ra.deg
         dec_deg[moving] = moved.dec.deg
+    if annual_parallax:
+        parallax = shard["parallax_mas"].to_numpy(zero_copy_only=False).astype(np.float64)
+        near = parallax > 0.0
+        ra_deg[near], dec_deg[near] = _seen_from_earth(
+            ra_deg[near], dec_deg[near], parallax[near], epoch_jyear
+        )
     return ra_deg, dec_deg
+
+
+def _seen_from_earth(
+    ra_deg: NDArray, dec_deg: NDArray, parallax_mas: NDArray, epoch_jyear: float
+) -> tuple[NDArray, NDArray]:
+    """Return the directions from the Earth's centre (ERFA's ``pmpx``, without proper motion)."""
+    _, earth = erfa.epv00(*erfa.epj2jd(epoch_jyear))
+    direction = erfa.pmpx(
+        np.radians(ra_deg),
+        np.radians(dec_deg),
+        0.0,
+        0.0,
+        (parallax_mas * u.mas).to_value(u.arcsec),
+        0.0,
+        0.0,
+        earth["p"],
+    )
+    ra, dec = erfa.c2s(direction)
+    return np.degrees(erfa.anp(ra)), np.degrees(dec)

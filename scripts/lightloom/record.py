@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 _NAME = "run.json"
 
-#: Options that say how a store is reached, and may name what only its owner has to know.
+#: Options that say how a store is reached, and may name what only its owner has to know; and where
+#: replies are kept, which says nothing of what was asked.
 _WITHOUT_OPTIONS: dict[str, dict[str, Any]] = {"storage_options": {}}
-_PRIVATE: dict[str, dict[str, Any]] = _WITHOUT_OPTIONS | {"auth": {}}
+_PRIVATE: dict[str, dict[str, Any]] = _WITHOUT_OPTIONS | {"auth": {}, "replies": {}}
 
 
 @dataclass(frozen=True)

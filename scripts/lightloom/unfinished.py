@@ -208,6 +208,11 @@ class Attempt:
         return {name: np.array(values, np.int64) for name, values in document.items()}
 
     @property
+    def asked(self) -> NDArray[np.int64]:
+        """Targets of which it was planned what to ask, ascending."""
+        return self._planned["asked"]
+
+    @property
     def outside_footprint(self) -> NDArray[np.int64]:
         """Targets about which nothing was asked."""
         return self._planned["outside_footprint"]

@@ -238,7 +238,10 @@ def _of_question(spec: ArchiveSpec, target: Mapping[str, Any]) -> Lines:
     """Tell what the archive was asked about a target."""
     names = ("ra_deg", "dec_deg", "pmra_masyr", "pmdec_masyr", "parallax_mas", "ref_epoch_jyear")
     table = pa.table({name: [target[name]] for name in names if name in target})
-    ra_deg, dec_deg = (float(one[0]) for one in positions_at(table, spec.epoch_jyear))
+    ra_deg, dec_deg = (
+        float(one[0])
+        for one in positions_at(table, spec.epoch_jyear, annual_parallax=spec.annual_parallax)
+    )
     yield "service", f"{spec.title}, {', '.join(spec.endpoints)}"
     circle = f"RA {ra_deg:.7f}, Dec {dec_deg:.7f} deg at J{spec.epoch_jyear:g}"
     if spec.kind == "event":

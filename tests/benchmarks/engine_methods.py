@@ -2,17 +2,19 @@
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from methods import Found, Question, bare, core_columns
+from methods import Found, Question, core_columns, light_curves
 
+from lightloom.catalogs.join import search_joined
 from lightloom.catalogs.layouts import CatalogSpec, open_catalog
-from lightloom.catalogs.planning import plan_searches
-from lightloom.catalogs.search import search_partition
-from lightloom.config import DaskConfig
+from lightloom.catalogs.planning import Search, plan_searches
+from lightloom.catalogs.search import SearchResult, search_partition
+from lightloom.config import ArchiveSpec, DaskConfig
 from lightloom.fetch import fetch_shard
 
 #: What a fetch job has by default.
@@ -42,37 +44,25 @@ def workflow(question: Question) -> Found:
         found["objectid"] = found["objectid"].astype(np.int64)
         return found.set_axis(["target", "band", "time", "value", "separation_arcsec"], axis=1)
 
-    return Found(rows, json.loads(status.read_text())["reads"])
+    document = json.loads(status.read_text())
+    return Found(rows, {**document["reads"], "part_sha256": document["part"]["sha256"]})
 
 
 def bare_engine(question: Question) -> Found:
     """Search the catalogue's partitions one after the other, in one thread."""
     spec = question.spec
     targets = question.targets
-    catalogue = CatalogSpec(
-        endpoint=spec.endpoint,
-        layout=spec.layout,
-        ra=spec.columns["ra"],
-        dec=spec.columns["dec"],
-        object_id=spec.columns["object_id"],
-        partition=spec.columns.get("partition", ""),
-    )
+    catalogue = _catalog(spec, spec.endpoint, spec.layout, spec.columns)
     searches, _ = plan_searches(
         open_catalog(catalogue), targets["ra"], targets["dec"], spec.radius_arcsec
     )
-    columns = core_columns(spec)
-    results = [
-        search_partition(catalogue, search, spec.radius_arcsec, columns) for search in searches
-    ]
+    results = [_search(spec, catalogue, search) for search in searches]
 
     def rows() -> pd.DataFrame:
-        names = [bare(spec.columns[role]) for role in ("band", "time", "value")]
-        kept = ["target", *names, "match_arcsec"]
-        found = pd.concat([result.table.select(kept).to_pandas() for result in results])
-        found = found.set_axis(["target", "band", "time", "value", "separation_arcsec"], axis=1)
-        bands = {int(code): band["name"] for code, band in spec.bands.items()}
-        return found.assign(
-            target=targets["number"].to_numpy()[found["target"]], band=found["band"].map(bands)
+        found = pd.concat([result.table.to_pandas() for result in results])
+        found = found.rename(columns={"match_arcsec": "separation_arcsec"})
+        return light_curves(
+            found.assign(target=targets["number"].to_numpy()[found["target"]]), spec
         )
 
     reads = [result.reads for result in results]
@@ -83,4 +73,34 @@ def bare_engine(question: Question) -> Found:
             "bytes": sum(read.bytes for read in reads),
             "rows": sum(read.rows for read in reads),
         },
+    )
+
+
+def _catalog(
+    spec: ArchiveSpec, endpoint: str, layout: str, columns: Mapping[str, str]
+) -> CatalogSpec:
+    return CatalogSpec(
+        endpoint=endpoint,
+        layout=layout,
+        ra=columns["ra"],
+        dec=columns["dec"],
+        object_id=columns["object_id"],
+        partition=columns.get("partition", ""),
+        storage_options=spec.storage_options,
+    )
+
+
+def _search(spec: ArchiveSpec, catalogue: CatalogSpec, search: Search) -> SearchResult:
+    columns = core_columns(spec)
+    detections = spec.detections
+    if detections is None:
+        return search_partition(catalogue, search, spec.radius_arcsec, columns)
+    return search_joined(
+        catalogue,
+        _catalog(spec, detections["endpoint"], detections["layout"], detections["columns"]),
+        search,
+        spec.radius_arcsec,
+        join_radius_arcsec=detections["radius_arcsec"],
+        object_columns=[catalogue.object_id],
+        columns=[name for name in columns if name != catalogue.object_id],
     )

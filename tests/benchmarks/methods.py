@@ -11,9 +11,13 @@ import pyarrow.parquet as pq
 import yaml
 from kinds import KINDS, Kind
 
+from lightloom.archives.measurements import measurements_of
 from lightloom.config import ArchiveSpec, load_run
+from lightloom.config_checks import payload_columns
 
 RADIUS_ARCSEC = 1.0
+
+_CORE_ROLES = ("band", "time", "value", "error", "value_over_error", "flags")
 
 _CONFIG = Path(__file__).parents[2] / "config"
 
@@ -25,8 +29,12 @@ class Question:
     Attributes
     ----------
     kind : Kind
-    catalogue : pathlib.Path
-        Root of the catalogue.
+    catalogue : str
+        Root of the catalogue: a path or an address.
+    detections : str
+        Root of the catalogue of the detections, if they stand in one of their own.
+    storage_options : dict
+        Options of the fsspec file system.
     targets : pandas.DataFrame
         ``number``, ``ra`` and ``dec`` (degrees, ICRS).
     shard : pathlib.Path
@@ -36,7 +44,9 @@ class Question:
     """
 
     kind: Kind
-    catalogue: Path
+    catalogue: str
+    detections: str
+    storage_options: dict[str, Any]
     targets: pd.DataFrame
     shard: Path
     scratch: Path
@@ -46,7 +56,9 @@ class Question:
         """Read it from a job's description."""
         return cls(
             KINDS[job["kind"]],
-            Path(job["catalogue"]),
+            job["catalogue"],
+            job["detections"],
+            job["storage_options"],
             pd.read_parquet(job["targets"]),
             Path(job["shard"]),
             Path(job["scratch"]),
@@ -66,14 +78,15 @@ class Question:
         config: dict[str, Any] = {}
         for name in ("config.yaml", "archives.yaml"):
             config |= yaml.safe_load((_CONFIG / name).read_text())
-        config["archives"] = {
-            self.kind.name: {
-                "enabled": True,
-                "endpoint": str(self.catalogue),
-                "storage_options": {},
-                "radius_arcsec": RADIUS_ARCSEC,
-            }
+        options: dict[str, Any] = {
+            "enabled": True,
+            "endpoint": self.catalogue,
+            "storage_options": self.storage_options,
+            "radius_arcsec": RADIUS_ARCSEC,
         }
+        if self.detections:
+            options["detections"] = {"endpoint": self.detections}
+        config["archives"] = {self.kind.name: options}
         return load_run(config).archives[self.kind.name]
 
 
@@ -87,11 +100,11 @@ class Found:
         Gives ``target`` (number), ``band`` (name), ``time``, ``value`` and ``separation_arcsec``,
         one row per epoch; it is called when the measurement is over.
     accounted : dict
-        What the method itself says it has read.
+        What the method itself says of it.
     """
 
     rows: Callable[[], pd.DataFrame]
-    accounted: dict[str, int]
+    accounted: dict[str, Any]
 
 
 def bare(column: str) -> str:
@@ -101,16 +114,56 @@ def bare(column: str) -> str:
 
 def product_columns(spec: ArchiveSpec) -> list[str]:
     """Return the columns that the workflow reads of a matched source."""
-    columns: list[str] = []
-    for role, value in spec.columns.items():
-        if role not in ("ra", "dec", "partition"):
-            columns += [value] if isinstance(value, str) else value
-    return list(dict.fromkeys(columns))
+    return payload_columns(spec.columns, spec.bands)
 
 
 def core_columns(spec: ArchiveSpec) -> list[str]:
     """Return the columns of a light curve, which all other methods read."""
-    return [spec.columns[role] for role in ("object_id", "band", "time", "value", "error", "flags")]
+    columns = [spec.columns["object_id"]]
+    for measured in measurements_of(spec):
+        columns += [measured.columns[role] for role in _CORE_ROLES if role in measured.columns]
+    return list(dict.fromkeys(columns))
+
+
+def light_curves(found: pd.DataFrame, spec: ArchiveSpec) -> pd.DataFrame:
+    """Return what `Found.rows` gives, from the columns of the catalogue.
+
+    Parameters
+    ----------
+    found : pandas.DataFrame
+        ``target``, ``separation_arcsec`` and the columns of a light curve, by the last part of
+        their names; a row per epoch.
+    spec : ArchiveSpec
+    """
+    kinds = measurements_of(spec)
+    frames = []
+    for measured in kinds:
+        time, value = (
+            found[bare(measured.columns[role])].to_numpy(np.float64, na_value=np.nan).copy()
+            for role in ("time", "value")
+        )
+        for numbers in (time, value):
+            numbers[np.isin(numbers, spec.missing)] = np.nan
+        if "band" in measured.columns:
+            codes = found[bare(measured.columns["band"])].to_numpy(np.int64)
+            names = {int(code): band["name"] for code, band in measured.bands.items()}
+            band = pd.Series(codes).map(names).to_numpy(object)
+        else:
+            (only,) = measured.bands.values()
+            band = np.full(len(found), only["name"], object)
+        rows = pd.DataFrame(
+            {
+                "target": found["target"].to_numpy(np.int64),
+                "band": band,
+                "time": time + spec.time["offset_days"],
+                "value": value,
+                "separation_arcsec": found["separation_arcsec"].to_numpy(np.float64),
+            }
+        )
+        # As in the products: a row of several bands need not have observed each of them.
+        observed = rows["time"].notna() | rows["value"].notna() | (len(kinds) == 1)
+        frames.append(rows[observed])
+    return pd.concat(frames, ignore_index=True)
 
 
 def compare_on(kind: Kind, rows: pd.DataFrame) -> dict[str, Any]:
@@ -137,8 +190,8 @@ def compare_on(kind: Kind, rows: pd.DataFrame) -> dict[str, Any]:
             "separation_arcsec": rows["separation_arcsec"].to_numpy(np.float64),
         }
     )
-    if kind.nearest_only:
-        nearest = rows.groupby(["target", "band"])["separation_arcsec"].transform("min")
+    if kind.nearest_in:
+        nearest = rows.groupby(list(kind.nearest_in))["separation_arcsec"].transform("min")
         rows = rows[rows["separation_arcsec"] == nearest]
     compared = rows[["target", "band", "time", "value"]]
     hashes = pd.util.hash_pandas_object(compared, index=False).to_numpy(np.uint64)

@@ -7,7 +7,7 @@ than from the start of a column chunk to the last page that is wanted.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import astropy.units as u
@@ -24,8 +24,6 @@ from lightloom.sky.geometry import coordinates, healpix_cells
 
 IntArray = NDArray[np.int64]
 
-_RADIUS_DEG = RADIUS_ARCSEC / 3600.0
-
 
 @dataclass(frozen=True)
 class _Positions:
@@ -37,6 +35,35 @@ class _Positions:
     matches: IntArray
 
 
+@dataclass(frozen=True)
+class _Search:
+    """What is looked for in a catalogue.
+
+    Attributes
+    ----------
+    targets : pandas.DataFrame
+        ``ra`` and ``dec`` (degrees).
+    radius_arcsec : float
+    ra, dec, key : str
+        Columns.
+    ids : (str, numpy.ndarray) or None
+        A column and the values of which a match must have one.
+    """
+
+    targets: pd.DataFrame
+    radius_arcsec: float
+    ra: str
+    dec: str
+    key: str
+    ids: tuple[str, IntArray] | None = None
+
+    def here(self, path: Path) -> "_Search":
+        """Return the search for the targets in a partition."""
+        order, pixel = _partition_order(path)
+        cells = healpix_cells(self.targets["ra"], self.targets["dec"], order)
+        return replace(self, targets=self.targets[cells == pixel])
+
+
 def minimum_bytes(question: Question, columns: Sequence[str]) -> int:
     """Return the fewest bytes with which columns of the targets' matches can be read.
 
@@ -46,26 +73,57 @@ def minimum_bytes(question: Question, columns: Sequence[str]) -> int:
     columns : sequence of str
         Columns to read of each match, beside its position.
     """
-    return sum(
-        _of_file(path, question, columns)
-        for path in sorted(question.catalogue.rglob("part*.parquet"))
+    spec, key = question.spec, question.kind.key
+    roles = spec.columns
+    search = _Search(question.targets, RADIUS_ARCSEC, roles["ra"], roles["dec"], key)
+    if not question.detections:
+        return _of_catalogue(Path(question.catalogue), search, columns)
+    object_id = roles["object_id"]
+    objects = _matched(Path(question.catalogue), search, object_id)
+    near_objects = _Search(
+        objects,
+        spec.detections["radius_arcsec"],
+        spec.detections["columns"]["ra"],
+        spec.detections["columns"]["dec"],
+        key,
+        (object_id, objects["id"].to_numpy()),
+    )
+    return _of_catalogue(Path(question.catalogue), search, [object_id]) + _of_catalogue(
+        Path(question.detections), near_objects, columns
     )
 
 
-def _of_file(path: Path, question: Question, columns: Sequence[str]) -> int:
+def _of_catalogue(catalogue: Path, search: _Search, columns: Sequence[str]) -> int:
+    return sum(
+        _of_file(path, search.here(path), columns)
+        for path in sorted(catalogue.rglob("part*.parquet"))
+    )
+
+
+def _matched(catalogue: Path, search: _Search, object_id: str) -> pd.DataFrame:
+    """Return position and id of the objects that match."""
+    frames = []
+    for path in sorted(catalogue.rglob("part*.parquet")):
+        here = search.here(path)
+        if len(here.targets):
+            with pq.ParquetFile(path) as file:
+                for row_group in range(file.num_row_groups):
+                    positions = _positions(file, row_group, here)
+                    ids = file.read_row_group(row_group, [object_id])[0].to_numpy()
+                    frame = {"ra": positions.ra_deg, "dec": positions.dec_deg, "id": ids}
+                    frames.append(pd.DataFrame(frame).iloc[positions.matches])
+    return pd.concat(frames, ignore_index=True)
+
+
+def _of_file(path: Path, search: _Search, columns: Sequence[str]) -> int:
     """Return the bytes of a file; one that no target touches is not opened."""
-    targets, order = question.targets, _partition_order(path)
-    inside = targets[healpix_cells(targets["ra"], targets["dec"], order[0]) == order[1]]
-    if inside.empty:
+    if search.targets.empty:
         return 0
-    spec = question.spec
     with ParquetPages(path) as pages, pq.ParquetFile(path) as file:
         total = pages.footer_bytes
         for row_group in range(file.num_row_groups):
-            positions = _positions(file, row_group, question, inside)
-            total += _of_row_group(
-                pages, file, row_group, question.kind.key, spec.columns, positions, inside
-            )
+            positions = _positions(file, row_group, search)
+            total += _of_row_group(pages, file, row_group, search, positions)
             total += _of_columns(pages, file, row_group, columns, positions.matches)
     return total
 
@@ -79,40 +137,37 @@ def _partition_order(path: Path) -> tuple[int, int]:
     return int(name.rpartition("_k")[2]), int(pixel)
 
 
-def _positions(
-    file: pq.ParquetFile, row_group: int, question: Question, targets: pd.DataFrame
-) -> _Positions:
-    columns = question.spec.columns
-    key = question.kind.key
-    table = file.read_row_group(row_group, [*filter(None, [key]), columns["ra"], columns["dec"]])
-    ra_deg, dec_deg = (table[columns[role]].to_numpy().astype(np.float64) for role in ("ra", "dec"))
-    near = coordinates(targets["ra"], targets["dec"])
+def _positions(file: pq.ParquetFile, row_group: int, search: _Search) -> _Positions:
+    names = [*filter(None, [search.key]), search.ra, search.dec]
+    table = file.read_row_group(row_group, [*names, *(search.ids or ())[:1]])
+    ra_deg, dec_deg = (
+        table[name].to_numpy().astype(np.float64) for name in (search.ra, search.dec)
+    )
+    near = coordinates(search.targets["ra"], search.targets["dec"])
     matches, _, _, _ = near.search_around_sky(
-        coordinates(ra_deg, dec_deg), RADIUS_ARCSEC * u.arcsec
+        coordinates(ra_deg, dec_deg), search.radius_arcsec * u.arcsec
     )
-    return _Positions(
-        table[key].to_numpy() if key else np.empty(0, np.int64),
-        ra_deg,
-        dec_deg,
-        np.unique(matches),
-    )
+    matches = np.unique(matches)
+    if search.ids is not None:
+        column, wanted = search.ids
+        matches = matches[np.isin(table[column].to_numpy()[matches], wanted)]
+    key = table[search.key].to_numpy() if search.key else np.empty(0, np.int64)
+    return _Positions(key, ra_deg, dec_deg, matches)
 
 
 def _of_row_group(
     pages: ParquetPages,
     file: pq.ParquetFile,
     row_group: int,
-    key: str,
-    columns: dict[str, str],
+    search: _Search,
     positions: _Positions,
-    targets: pd.DataFrame,
 ) -> int:
     """Return the bytes that it takes to find the matches."""
-    position_columns = [columns["ra"], columns["dec"]]
-    if not key:
-        return _of_boxes(pages, row_group, position_columns, positions, targets)
-    chunk = pages.chunk(row_group, key)
-    cells = healpix_cells(targets["ra"], targets["dec"], 29)
+    position_columns = [search.ra, search.dec]
+    if not search.key:
+        return _of_boxes(pages, row_group, position_columns, positions, search)
+    chunk = pages.chunk(row_group, search.key)
+    cells = healpix_cells(search.targets["ra"], search.targets["dec"], 29)
     rows = np.searchsorted(positions.key, cells).clip(max=len(positions.key) - 1)
     # A reader knows from the index which pages may hold the cells, without it from the values.
     wanted = chunk.holding(np.union1d(rows, positions.matches))
@@ -128,7 +183,7 @@ def _of_boxes(
     row_group: int,
     columns: Sequence[str],
     positions: _Positions,
-    targets: pd.DataFrame,
+    search: _Search,
 ) -> int:
     """Return the bytes of the pages of positions whose ranges hold a target."""
     chunks = [pages.chunk(row_group, column) for column in columns]
@@ -137,6 +192,7 @@ def _of_boxes(
     # Positions that straddle RA 0 span the whole circle, so that the declination alone decides;
     # a reader with the index knows no better.
     total = 0
+    radius_deg = search.radius_arcsec / 3600.0
     for chunk in chunks:
         starts = chunk.first[:-1]
         low_ra, high_ra, low_dec, high_dec = (
@@ -144,13 +200,13 @@ def _of_boxes(
             for values in (positions.ra_deg, positions.dec_deg)
             for reduce in (np.minimum, np.maximum)
         )
-        ra, dec = (targets[name].to_numpy()[:, np.newaxis] for name in ("ra", "dec"))
-        margin_ra = _RADIUS_DEG / np.cos(np.radians(dec))
+        ra, dec = (search.targets[name].to_numpy()[:, np.newaxis] for name in ("ra", "dec"))
+        margin_ra = radius_deg / np.cos(np.radians(dec))
         touched = np.any(
             (ra >= low_ra - margin_ra)
             & (ra <= high_ra + margin_ra)
-            & (dec >= low_dec - _RADIUS_DEG)
-            & (dec <= high_dec + _RADIUS_DEG),
+            & (dec >= low_dec - radius_deg)
+            & (dec <= high_dec + radius_deg),
             axis=0,
         )
         total += chunk.index_bytes + chunk.bytes_of(np.flatnonzero(touched))

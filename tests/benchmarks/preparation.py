@@ -5,6 +5,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from kinds import KINDS
 from methods import RADIUS_ARCSEC, Question, core_columns, product_columns
 from minimum import minimum_bytes
 
@@ -56,7 +58,8 @@ def ask(job: dict[str, Any]) -> dict[str, Any]:
 
 def _draw(objects: Path, job: dict[str, Any]) -> None:
     """Write targets near objects, as a table and as a shard of the workflow."""
-    table = _clear_targets(objects, job["n_targets"], job["seed"])
+    columns = KINDS[job["kind"]].object_columns
+    table = _clear_targets(objects, columns, job["n_targets"], job["seed"])
     table.to_parquet(job["targets"], index=False)
     shard = table.assign(
         objectid=table["number"].astype(str),
@@ -73,28 +76,36 @@ def _draw(objects: Path, job: dict[str, Any]) -> None:
     pq.write_table(pa.table(columns, schema=SHARD), job["shard"])
 
 
-def _clear_targets(catalogue: Path, n_targets: int, seed: int) -> pd.DataFrame:
+def _clear_targets(
+    catalogue: Path, columns: Sequence[str], n_targets: int, seed: int
+) -> pd.DataFrame:
     """Return targets of which every method can tell which objects match, and which is nearest.
 
     The reference computes distances of positions in single precision with single precision, which
     is wrong by up to 0.05 arcsec.
     """
+    ra, dec, *band = columns
     drawn = draw_targets(
-        catalogue, int(1.5 * n_targets) + 10, seed, max_offset_arcsec=_LARGEST_OFFSET_ARCSEC
+        catalogue,
+        int(1.5 * n_targets) + 10,
+        seed,
+        max_offset_arcsec=_LARGEST_OFFSET_ARCSEC,
+        ra=ra,
+        dec=dec,
     )
-    objects = ds.dataset(catalogue / "dataset").to_table(["objra", "objdec", "filterid"])
-    ra_deg, dec_deg = (objects[name].to_numpy().astype(np.float64) for name in ("objra", "objdec"))
+    objects = ds.dataset(catalogue / "dataset").to_table(list(columns))
+    ra_deg, dec_deg = (objects[name].to_numpy().astype(np.float64) for name in (ra, dec))
     pairs = coordinates(ra_deg, dec_deg).search_around_sky(
         coordinates(drawn["ra"], drawn["dec"]), (RADIUS_ARCSEC + _DOUBT_ARCSEC) * u.arcsec
     )
     near = pd.DataFrame(
         {
             "target": pairs[0],
-            "band": objects["filterid"].to_numpy()[pairs[1]],
             "arcsec": pairs[2].arcsec,
+            **{name: objects[name].to_numpy()[pairs[1]] for name in band},
         }
-    ).sort_values(["target", "band", "arcsec"])
-    closeness = near.groupby(["target", "band"])["arcsec"].diff()
+    ).sort_values(["target", *band, "arcsec"])
+    closeness = near.groupby(["target", *band])["arcsec"].diff()
     doubtful = (near["arcsec"] > RADIUS_ARCSEC - _DOUBT_ARCSEC) | (closeness < _DOUBT_ARCSEC)
     clear = drawn.drop(index=near.loc[doubtful, "target"].unique())[["ra", "dec"]]
     if len(clear) < n_targets:

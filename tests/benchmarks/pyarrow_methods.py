@@ -18,7 +18,7 @@ def table_per_pixel(question: Question) -> Found:
     spec = question.spec
     partition = spec.columns["partition"]
     order = int(re.search(r"\d+$", partition)[0])
-    dataset = ds.parquet_dataset(question.catalogue / "_metadata", partitioning="hive")
+    dataset = ds.parquet_dataset(f"{question.catalogue}/_metadata", partitioning="hive")
     columns = [spec.columns[role] for role in _ROLES]
     targets = question.targets
     pixels = lonlat_to_healpix(

@@ -9,17 +9,18 @@ each.
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd  # noqa: F401, not counted either
+import psutil
 import pyarrow as pa
 
 from lightloom.config_files import load_project
@@ -35,6 +36,8 @@ TARGETS_PER_SHARD = 5000
 POINTS_PER_TARGET = 1000
 #: Most time that reading one object may take [s].
 LIMIT_S = 0.2
+#: How often the memory of an export is looked at [s].
+_INTERVAL_S = 0.05
 
 
 def write_results(results: Path, n_targets: int) -> None:
@@ -129,18 +132,23 @@ def export_once(results: Path, format_: str) -> dict[str, Any]:
     """Export everything by the command, and tell what its process took; the file is deleted."""
     path = results.parent / f"export.{format_}"
     command = [sys.executable, "-m", "lightloom.cli", "export", str(path), "--format", format_]
-    started = time.perf_counter()
-    process = subprocess.Popen([*command, "--results", str(results)], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    if status:
-        raise SystemExit(f"{' '.join(command)}: exit code {os.waitstatus_to_exitcode(status)}")
+    started, rss_bytes = time.perf_counter(), 0
+    process = psutil.Popen([*command, "--results", str(results)], stdout=subprocess.DEVNULL)
+    cpu_s = 0.0
+    # The peak that the system tells of a child includes that of its parent before it began.
+    while process.poll() is None:
+        with suppress(psutil.NoSuchProcess):
+            rss_bytes = max(rss_bytes, process.memory_info().rss)
+            cpu_s = sum(process.cpu_times()[:2])
+        time.sleep(_INTERVAL_S)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}")
     files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
     found = {
         "format": format_,
-        "seconds": seconds,
-        "cpu_s": usage.ru_utime + usage.ru_stime,
-        "max_rss_mb": _megabytes(usage.ru_maxrss),
+        "seconds": time.perf_counter() - started,
+        "cpu_s": cpu_s,
+        "max_rss_mb": rss_bytes / 1e6,
         "file_mb": sum(one.stat().st_size for one in files) / 1e6,
     }
     if path.is_dir():
@@ -148,11 +156,6 @@ def export_once(results: Path, format_: str) -> dict[str, Any]:
     else:
         path.unlink()
     return found
-
-
-def _megabytes(maxrss: int) -> float:
-    """Return a peak of memory, which Linux tells in KiB and macOS in bytes."""
-    return maxrss / 1e6 if sys.platform == "darwin" else maxrss * 1024 / 1e6
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -178,7 +181,7 @@ def main(arguments: list[str] | None = None) -> None:
         "slowest_s": max(one["seconds"] for one in others),
         "median_cpu_s": float(np.median([one["cpu_s"] for one in others])),
         "fastest_s": min(one["seconds"] for one in others),
-        "max_rss_mb": _megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss),
+        "rss_mb": psutil.Process().memory_info().rss / 1e6,
         "load": os.getloadavg()[0],
         "limit_s": LIMIT_S,
     }

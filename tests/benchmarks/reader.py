@@ -132,6 +132,8 @@ def _run_case(
     job = {
         "kind": kind.name,
         "catalogue": str(catalogues.folder / kind.catalogue),
+        "detections": str(catalogues.folder / kind.detections) if kind.detections else "",
+        "storage_options": {},
         "targets": str(scratch / "targets.parquet"),
         "shard": str(scratch / "shard.parquet"),
         "scratch": str(scratch),
@@ -139,7 +141,7 @@ def _run_case(
     question = {
         **job,
         "action": "ask",
-        "objects": str(catalogues.folder / KINDS["ztf"].catalogue),
+        "objects": str(catalogues.folder / kind.objects),
         "n_targets": n_targets,
         "seed": options.seed,
     }

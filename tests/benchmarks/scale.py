@@ -95,7 +95,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _build_sky(sky: Path, options: argparse.Namespace) -> None:
     """Build the embedded sky and its dense variants, once for all cases."""
-    if not sky.exists():
+    if not sky.exists() and set(options.archives) - _DENSE.keys():
         build_sky(sky, _SAMPLE, options.seed)
     size = DenseSize(
         n_objects=options.objects,

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from kinds import KINDS, Kind
 from methods import Found, Question, compare_on
@@ -25,9 +26,9 @@ def run_method(job: dict[str, Any]) -> dict[str, Any]:
     question = Question.of(job)
     method(question.about_one_target())
     work_began_monotonic_s = time.monotonic()
-    before = _usage()
+    before = _usage(job)
     found = method(question)
-    after = _usage()
+    after = _usage(job)
     work = {name: after[name] - before[name] for name in before}
     return {
         **work,
@@ -44,10 +45,15 @@ def _method(kind: Kind, name: str) -> Callable[[Question], Found]:
     return found
 
 
-def _usage() -> dict[str, float]:
+def _usage(job: dict[str, Any]) -> dict[str, float]:
     """Return what this process and those that it has waited for have used."""
+    n_requests = 0
+    if "counter" in job:
+        with urlopen(job["counter"]) as answer:
+            n_requests = int(answer.read())
     counters = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
     return {
+        "requests": n_requests,
         "wall_s": time.monotonic(),
         "cpu_s": sum(os.times()[:4]),
         "read_bytes": int(counters["rchar"]),

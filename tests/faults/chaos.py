@@ -18,7 +18,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -57,7 +56,9 @@ STAGES = {
 }
 #: What strikes at fetches comes while there are some.
 AT_FETCHES = {"kill_fetch", "kill_worker", "kill_scheduler", "kill_service", "lose_network"}
-FETCH_STAGES = ("fetch", "answer", "part")
+#: What is about worker processes.
+AT_PROCESSES = {"kill_worker", "little_memory"}
+FETCH_STAGES = ("fetch", "answer")
 #: Share of the trials that begin with nothing done.
 FROM_NOTHING = 0.15
 
@@ -66,6 +67,8 @@ RECORDS = (".snakemake", "results/logs", "results/benchmarks", "results/parts/.s
 #: Of a status: when, and after how much asking.
 HISTORY = ("retrieved_utc", "reads", "planned_requests")
 
+#: Characters of what failed runs print.
+_SHOWN = 5000
 _END_S = 240.0
 _RERUNS = 5
 
@@ -163,7 +166,7 @@ class Chaos:
         try:
             with mounted("-t", "tmpfs", "-o", "size=128m", "none", str(disk)):
                 self._trial(disk / "project", outcome)
-        except (AssertionError, subprocess.TimeoutExpired) as error:
+        except (AssertionError, subprocess.SubprocessError) as error:
             outcome.problem = str(error)
         finally:
             disk.rmdir()
@@ -183,16 +186,17 @@ class Chaos:
         outcome.moment = f"{stage} {nth} + {delay_s:.2f} s"
         with VIOLENCE[outcome.violence](scene) as strike:
             before = _written(project, pattern)
-            with project.started() as run:
+            # Not a pipe: jobs that outlive Snakemake would keep it open.
+            printed = self.folder / f"trial-{outcome.seed}.txt"
+            with printed.open("w") as output, project.started(output=output) as run:
                 scene.run = run
-                output = _read_along(run)
                 if _comes_to(project, run, pattern, nth, before):
                     time.sleep(delay_s)
                     outcome.struck = run.poll() is None
                     if outcome.struck:
                         strike()
                 outcome.returncode = run.wait(_END_S)
-        outcome.reruns = _run_until_done(project, "".join(output))
+        outcome.reruns = _run_until_done(project, printed.read_text())
         left = processes_of(run.pid)
         if left:
             raise ChaosError(f"processes are left: {[process.cmdline() for process in left]}")
@@ -209,9 +213,10 @@ class Chaos:
             outcome.start = "nothing"
             project, lost = self.undisturbed.without_results(root), set(parts)
         else:
-            # The service is what most can befall.
-            services = [part for part in parts if part.parent.name == SERVICE]
-            lost = {chance.choice(services), *chance.sample(parts, chance.randint(0, 2))}
+            # A service is what most can befall; it is asked by threads of the job.
+            archive = "ztf" if outcome.violence in AT_PROCESSES else SERVICE
+            possible = [part for part in parts if part.parent.name == archive]
+            lost = {chance.choice(possible), *chance.sample(parts, chance.randint(0, 2))}
             project = self.undisturbed.copy(root)
             for part in lost:
                 for name in (f"{part.stem}.parquet", f"{part.stem}.status.json"):
@@ -234,13 +239,6 @@ def small_project(root: Path, sky: Path, laboratory: Laboratory, *, smallest: bo
         configuration["shards"] = {"max_targets": 9}
     project.configure(configuration)
     return project
-
-
-def _read_along(run: subprocess.Popen[str]) -> list[str]:
-    """Collect what a run prints: a full pipe would stop it."""
-    lines: list[str] = []
-    threading.Thread(target=lambda: lines.extend(run.stdout or ()), daemon=True).start()
-    return lines
 
 
 def _written(project: Project, pattern: str) -> set[tuple[Path, int]]:
@@ -281,7 +279,7 @@ def _run_until_done(project: Project, output: str) -> int:
         if run.returncode == 0:
             return number
         output += run.output
-    raise ChaosError(f"not done after {_RERUNS} further runs:\n{output}")
+    raise ChaosError(f"not done after {_RERUNS} further runs:\n{output[-_SHOWN:]}")
 
 
 def contents(root: Path) -> dict[str, str]:

@@ -120,10 +120,10 @@ class ServiceRun:
     def fetch(self, shard: pa.Table, **limits: Any) -> ArchiveError | None:
         """Fetch as a job does, and return the error that it would end with."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(shard, self.folder / "shard.parquet")
+        pq.write_table(shard, self.folder / "allsky.parquet")
         try:
             fetch_shard(
-                shard_path=self.folder / "shard.parquet",
+                shard_path=self.folder / "allsky.parquet",
                 part_path=self.part,
                 status_path=self._status,
                 spec=replace(self.spec, limits=self.spec.limits | limits),

@@ -61,9 +61,13 @@ class Scene:
     run: subprocess.Popen[str] = field(init=False)
     notes: list[str] = field(default_factory=list)
 
-    def configure(self, **sections: Any) -> None:
-        """Replace sections of the project's configuration."""
-        self.project.configure(self.project.configuration | sections)
+    @contextmanager
+    def configured(self, **sections: Any) -> Iterator[None]:
+        """Replace sections of the project's configuration for some time."""
+        before = self.project.configuration
+        self.project.configure(before | sections)
+        yield
+        self.project.configure(before)
 
     def processes(self, *words: str) -> list[psutil.Process]:
         """Processes of the run whose command line has one of these words, oldest first."""
@@ -139,15 +143,14 @@ def kill_fetch(scene: Scene) -> Iterator[Strike]:
 @contextmanager
 def kill_worker(scene: Scene) -> Iterator[Strike]:
     """SIGKILL for a worker process of a job's own Dask cluster."""
-    scene.configure(dask={"cluster": "local", "processes_from_requests": 1})
-    yield lambda: scene.kill_one("multiprocessing.spawn")
+    with scene.configured(dask={"cluster": "local", "processes_from_requests": 1}):
+        yield lambda: scene.kill_one("multiprocessing.spawn")
 
 
 @contextmanager
 def kill_scheduler(scene: Scene) -> Iterator[Strike]:
     """SIGKILL for the scheduler of a cluster that the jobs share; the user goes on without it."""
-    with shared_cluster(scene.project) as section:
-        scene.configure(dask=section)
+    with shared_cluster(scene.project) as section, scene.configured(dask=section):
 
         def strike() -> None:
             for process in psutil.process_iter():
@@ -158,28 +161,29 @@ def kill_scheduler(scene: Scene) -> Iterator[Strike]:
                         process.kill()
 
         yield strike
-    scene.configure(dask={})
 
 
 @contextmanager
 def shared_cluster(project: Project) -> Iterator[dict[str, Any]]:
     """Run a Dask cluster of two workers beside a project; give what its configuration needs."""
-    _cluster(project, "start", "--workers", "2", "--folder", _CLUSTER)
+    started = _cluster(project, "start", "--workers", "2", "--folder", _CLUSTER)
+    started.check_returncode()
     try:
         yield {"scheduler_file": f"{_CLUSTER}/scheduler.json", "wait_for_workers_s": 5}
     finally:
-        # Of a cluster without a scheduler there are workers left.
+        # It may be over: workers without a scheduler end after a while.
         _cluster(project, "stop", "--folder", _CLUSTER)
         shutil.rmtree(project.root / _CLUSTER)
 
 
-def _cluster(project: Project, *arguments: str) -> None:
-    subprocess.run(
+def _cluster(project: Project, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
         [sys.executable, "-m", "lightloom.cli", "cluster", *arguments],
         cwd=project.root,
         env=os.environ | {"PYTHONPATH": str(project.root / "scripts")},
         stdout=subprocess.DEVNULL,
-        check=True,
+        stderr=subprocess.DEVNULL,
+        check=False,
     )
 
 
@@ -187,17 +191,15 @@ def _cluster(project: Project, *arguments: str) -> None:
 def little_memory(scene: Scene) -> Iterator[Strike]:
     """Workers that get too little memory, or jobs that the system gives no more."""
     if scene.random.random() < 0.5:
-        before = scene.project.configuration
         mem_mb = scene.random.choice([100, 200, 400])
         scene.notes.append(f"jobs of {mem_mb} MB with processes of Dask")
         small = {
             name: options | {"limits": options.get("limits", {}) | {"mem_mb": mem_mb}}
-            for name, options in before["archives"].items()
+            for name, options in scene.project.configuration["archives"].items()
         }
         workers = {"cluster": "local", "processes_from_requests": 1, "wait_for_workers_s": 5}
-        scene.configure(archives=small, dask=workers)
-        yield lambda: None
-        scene.project.configure(before)
+        with scene.configured(archives=small, dask=workers):
+            yield lambda: None
         return
 
     def strike() -> None:

@@ -118,7 +118,8 @@ def answer(
 def service_spec(endpoint: str, **changes: Any) -> SimpleNamespace:
     """The part of a catalogue entry that a session reads."""
     limits = LIMITS | changes.pop("limits", {})
-    return SimpleNamespace(name="survey", endpoint=endpoint, auth={}, limits=limits, **changes)
+    fields = {"auth": {}, "replies": {}, "is_replayed": False, **changes}
+    return SimpleNamespace(name="survey", endpoint=endpoint, limits=limits, **fields)
 
 
 def counter_spec(endpoint: str, **changes: Any) -> ArchiveSpec:

@@ -288,7 +288,7 @@ SOURCE = ("sample", "sources", 0)
 ZTF = ("catalogue", "ztf")
 KEYS = (
     "access, access_region, allow_partial, archives, catalogue, dask, moving, plan, publish,"
-    " report, resolvers, results, sample, services, shards"
+    " replay, replies, report, resolvers, results, sample, services, shards"
 )
 SOURCE_KEYS = (
     "cone, dec, format, frame, id, kind, label, label_column, max_targets, moc, parallax, path,"

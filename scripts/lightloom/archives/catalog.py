@@ -51,7 +51,9 @@ class CatalogArchive(Archive):
         return self._catalog(endpoint, self.spec.layout, self.spec.columns)
 
     def plan(self, shard: pa.Table) -> RequestPlan:
-        ra_deg, dec_deg = positions_at(shard, self.spec.epoch_jyear)
+        ra_deg, dec_deg = positions_at(
+            shard, self.spec.epoch_jyear, annual_parallax=self.spec.annual_parallax
+        )
         # One request for the same place in all subsets: they are many, and each has little.
         of_pixel: dict[tuple[int, int], list[RootSearch]] = {}
         outside = np.ones(shard.num_rows, bool)

@@ -64,7 +64,9 @@ class TapLightcurve(Archive):
     def answer(self, shard: pa.Table, request: Request) -> Answer:
         service = Service(self.spec, self.state)
         asked = shard.take(pa.array(request.targets))
-        ra_deg, dec_deg = positions_at(asked, self.spec.epoch_jyear)
+        ra_deg, dec_deg = positions_at(
+            asked, self.spec.epoch_jyear, annual_parallax=self.spec.annual_parallax
+        )
         found, incomplete = self._objects(service, ra_deg, dec_deg, self.spec.radius_arcsec)
         sources = pa.table(
             [found["target"], as_text(found[self._writer.object_id]), found["match_arcsec"]],

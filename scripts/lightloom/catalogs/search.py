@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,13 @@ from lightloom.catalogs.files import CatalogFile, Key, Leaf
 from lightloom.catalogs.geometry import FINEST_ORDER, FloatArray, IntArray, Neighbourhoods
 from lightloom.catalogs.layouts import CatalogSpec, partition_files
 from lightloom.catalogs.page_ranges import PageRangeReader, has_page_index, limited_leaves
-from lightloom.catalogs.pages import PageReader
 from lightloom.catalogs.planning import Search
 from lightloom.catalogs.row_groups import RowGroupReader
 from lightloom.errors import ArchiveSchemaError, DamagedFileError, TooLargeError
 from lightloom.reads import Reads
+
+if TYPE_CHECKING:
+    from lightloom.catalogs.pages import PageReader
 
 
 @dataclass(frozen=True)
@@ -220,10 +223,13 @@ def _search_file(
 
 def _reader(
     file: CatalogFile, spec: CatalogSpec, key: Key | None, leaves: Sequence[Leaf]
-) -> PageReader | PageRangeReader | RowGroupReader:
+) -> "PageReader | PageRangeReader | RowGroupReader":
     ra, dec = file.position_leaf(spec.ra), file.position_leaf(spec.dec)
     if has_page_index(file, limited_leaves(file, ra, dec, key), [ra, dec, *leaves]):
         if key and file.source.local:
+            # DataFusion takes long to load and much memory, and remote files are read without it.
+            from lightloom.catalogs.pages import PageReader
+
             return PageReader(file, ra, dec, key)
         if all(len(file.chunks(0, leaf)) == 1 for leaf in leaves):
             return PageRangeReader(file, ra, dec, key, leaves)
@@ -250,7 +256,7 @@ def _check_size(file: CatalogFile, leaves: Sequence[Leaf], n_pairs: int, most_ro
 
 def _joined(
     file: CatalogFile,
-    reader: PageReader | PageRangeReader | RowGroupReader,
+    reader: "PageReader | PageRangeReader | RowGroupReader",
     object_id: Leaf,
     candidate: IntArray,
     wanted: pa.Array,

@@ -13,6 +13,7 @@ from lightloom.cli import (
     cite,
     cluster,
     crate,
+    diff,
     docs,
     export,
     freeze,
@@ -37,6 +38,7 @@ app.command(name="summary")(summary.summary)
 app.command(name="plan")(plan.plan)
 app.command(name="status")(status.status)
 app.command(name="why")(why.why)
+app.command(name="diff")(diff.diff)
 app.command(name="cite")(cite.cite)
 app.command(name="crate")(crate.crate)
 app.command(name="export")(export.export)

@@ -19,6 +19,10 @@ class ServiceSpec:
         Where its token is found.
     options : dict
         None.
+    replies : dict
+        None are kept.
+    is_replayed : bool
+        Never.
     """
 
     name: str
@@ -26,3 +30,5 @@ class ServiceSpec:
     limits: dict[str, Any]
     auth: dict[str, str] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    replies: dict[str, Any] = field(default_factory=dict)
+    is_replayed: bool = False

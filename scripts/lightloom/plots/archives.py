@@ -42,7 +42,6 @@ class _Times:
 
     epochs: NDArray[np.int64]
     steps: NDArray[np.int64]
-    rows_per_target: dict[str, int]
 
 
 def plot_archives(
@@ -82,7 +81,8 @@ def plot_archives(
             )
             sky = figure.add_subplot(grid[0, 0], projection="mollweide")
             _draw_sky(sky, sample, ledger)
-            _draw_epochs(figure.add_subplot(grid[0, 1]), times[archive])
+            n_rows = ledger["n_rows"].to_numpy()
+            _draw_epochs(figure.add_subplot(grid[0, 1]), times[archive], n_rows[n_rows > 0])
             _draw_cadence(figure.add_subplot(grid[1, 0]), times[archive])
             _draw_matches(
                 figure.add_subplot(grid[1, 1]),
@@ -95,7 +95,7 @@ def plot_archives(
 def _gather_times(paths: list[Path], archives: list[str]) -> dict[str, _Times]:
     times = {
         archive: _Times(
-            np.zeros(len(_EPOCH_BINS) - 1, np.int64), np.zeros(len(_CADENCE_BINS) - 1, np.int64), {}
+            np.zeros(len(_EPOCH_BINS) - 1, np.int64), np.zeros(len(_CADENCE_BINS) - 1, np.int64)
         )
         for archive in archives
     }
@@ -110,10 +110,6 @@ def _gather_times(paths: list[Path], archives: list[str]) -> dict[str, _Times]:
 
 
 def _add(times: _Times, rows: pa.Table) -> None:
-    counted = pc.value_counts(rows["objectid"])
-    for entry in counted.to_pylist():
-        name = entry["values"]
-        times.rows_per_target[name] = times.rows_per_target.get(name, 0) + entry["counts"]
     rows = rows.filter(rows["time_mjd_tdb"].is_valid())
     if not rows.num_rows:
         return
@@ -170,7 +166,8 @@ def _draw_sky(axes: Axes, sample: pa.Table, ledger: pa.Table) -> None:
     axes.set_title(f"{n_targets} targets by state of the search, ICRS")
 
 
-def _draw_epochs(axes: Axes, times: _Times) -> None:
+def _draw_epochs(axes: Axes, times: _Times, numbers: NDArray[np.int64]) -> None:
+    """Draw the epochs; ``numbers`` are those of the rows of each target that has any."""
     found = np.flatnonzero(times.epochs)
     axes.set_title("epochs: rows in 90 days")
     axes.set_xlabel("MJD (TDB)")
@@ -182,7 +179,6 @@ def _draw_epochs(axes: Axes, times: _Times) -> None:
     last = min(found[-1] + 3, len(_EPOCH_BINS) - 1)
     axes.set_xlim(_EPOCH_BINS[max(found[0] - 2, 0)], _EPOCH_BINS[last])
     axes.grid(visible=True, axis="y")
-    numbers = np.array(list(times.rows_per_target.values()))
     axes.text(
         0.99,
         0.97,

@@ -56,6 +56,10 @@ REMEDIES = {
         "A file of the archive is damaged or absent. Run again later; if it stays so, tell the"
         " archive, or set allow_partial: true to go on without these targets."
     ),
+    "not_kept": (
+        "A replay asks nobody, and this reply is not among the kept ones. Run without replay and"
+        " with replies.keep: true to ask for it."
+    ),
 }
 
 #: Shards named for each failure; the ledger has all.

@@ -5,14 +5,11 @@ raised as one of the errors of `lightloom.errors`; libraries that wrap these in 
 are looked through by `classify`.
 """
 
-import html
 import json
-import re
 import tempfile
 import textwrap
 import threading
 import time
-import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -25,38 +22,29 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, RequestException
 from requests.structures import CaseInsensitiveDict
-from urllib3 import HTTPResponse, Retry, Timeout
-from urllib3.exceptions import HTTPError, InvalidHeader
+from urllib3 import HTTPResponse, Timeout
+from urllib3.exceptions import HTTPError
 
 import lightloom
 from lightloom.config_sources import ServiceSpec
 from lightloom.errors import (
     ArchiveError,
     ArchiveSchemaError,
-    AuthenticationError,
     BadRequestError,
     TransientArchiveError,
 )
 from lightloom.reads import Reads
+from lightloom.services.bodies import SPOOL_BYTES, SpooledResponse
 from lightloom.services.credentials import Token, read_token
 from lightloom.services.folders import service_folder
 from lightloom.services.governor import Governor
-from lightloom.services.xml_replies import harm_in
-
-#: A body up to this size stays in memory, a larger one goes to a temporary file [bytes].
-SPOOL_BYTES = 8 << 20
+from lightloom.services.keeping import Keeping, ReplayAdapter, is_lasting
+from lightloom.services.reply_checks import REASON_CHARACTERS, asked, error_of_reply
 
 #: Longest time to open a connection, if ``timeout_s`` allows more [s].
 CONNECT_S = 30.0
 
 _CHUNK_BYTES = 1 << 16
-_START_BYTES = 512
-_PAGE_BYTES = 1 << 16
-_REASON_CHARACTERS = 300
-#: Besides all from 500 on: request timeout, too early, too many requests.
-_TRANSIENT_STATUSES = (408, 425, 429)
-_NOT_IMPLEMENTED = 501
-_HTML = re.compile(rb"\s*(<!doctype\s+html|<html)", re.IGNORECASE)
 
 
 class ServiceSession(requests.Session):
@@ -66,9 +54,12 @@ class ServiceSession(requests.Session):
     ----------
     reads : Reads
         Requests made and bytes of their bodies, as sent by the service, since the session began.
+    replies : Keeping
+        Keeps the replies, or has kept ones, if the entry says so.
     """
 
     reads: Reads
+    replies: Keeping
 
     def request(self, *arguments: Any, **options: Any) -> requests.Response:
         """Make a request; what goes wrong between those of a redirect is classed too."""
@@ -111,17 +102,22 @@ def service_session(
     Raises
     ------
     AuthenticationError
-        If the entry asks for a token and there is none, or others can read its file.
+        If the entry asks for a token and there is none, or others can read its file; none is
+        needed where all replies are kept ones.
     """
-    token = read_token(spec.name, spec.auth, section)
+    token = None if spec.is_replayed else read_token(spec.name, spec.auth, section)
     session = ServiceSession()
     session.reads = Reads()
+    session.replies = Keeping(spec, token)
     session.headers["User-Agent"] = f"lightloom/{lightloom.__version__}"
     if token:
         session.auth = _TokenAuth(token, spec.endpoint, scheme)
-    adapter = _GovernedAdapter(
-        session, Governor(service_folder(state, spec), spec.limits), spec, token
-    )
+    adapter: HTTPAdapter
+    if session.replies.is_replay:
+        adapter = ReplayAdapter(session.replies, spec.name)
+    else:
+        governor = Governor(service_folder(state, spec), spec.limits)
+        adapter = _GovernedAdapter(session, governor, spec, token)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
@@ -146,7 +142,7 @@ def classify(error: BaseException) -> ArchiveError:
     for one in _causes(error):
         kind = _kind(one)
         if kind is not None:
-            return kind(textwrap.shorten(f"{type(error).__name__}: {error}", _REASON_CHARACTERS))
+            return kind(textwrap.shorten(f"{type(error).__name__}: {error}", REASON_CHARACTERS))
     raise error
 
 
@@ -246,13 +242,13 @@ class _GovernedAdapter(HTTPAdapter):
                 read=self._timeout_s,
             ),
         }
-        what = f"{self._name}: {request.method} {_without_query(request.url or '')}"
+        what = asked(self._name, request)
         with self._governor.request():
             self._session.reads += Reads(requests=1)
             deadline_s = time.monotonic() + self._timeout_s
             try:
                 response = super().send(request, **options)
-                body = self._spool(response, deadline_s)
+                self._spool(response, deadline_s)
             except _ReplyTooLargeError:
                 raise ArchiveError(
                     f"{what}: the answer is larger than limits.reply_mb, {self._reply_mb:g} MB; ask"
@@ -263,15 +259,17 @@ class _GovernedAdapter(HTTPAdapter):
                 raise BadRequestError(f"{what}: {error}") from error
             except (RequestException, HTTPError, OSError) as error:
                 raise TransientArchiveError(self._redacted(f"{what}: {error}")) from error
-            if not response.ok:
-                raise self._error(response, what)
-            self._refuse_html(response, body, what)
-            if harm := harm_in(body):
-                raise ArchiveError(f"{what}: found {harm}, expected data; it was not read")
+            found = error_of_reply(response, self._name, self._token)
+            if found is not None and not is_lasting(found):
+                raise found
+        # Out of the slot: others may ask while it is written.
+        self._session.replies.keep(request, response)
+        if found is not None:
+            raise found
         return response
 
-    def _spool(self, response: requests.Response, deadline_s: float) -> IO[bytes]:
-        """Read the body, unpack it, let the response give it again, and return it."""
+    def _spool(self, response: requests.Response, deadline_s: float) -> None:
+        """Read the body, unpack it, and let the response give it again."""
         raw = cast(HTTPResponse, response.raw)
         with ExitStack() as on_error:
             body = on_error.enter_context(_spool_file())
@@ -288,21 +286,16 @@ class _GovernedAdapter(HTTPAdapter):
             on_error.pop_all()
         body.seek(0)
         response.headers = CaseInsensitiveDict(headers)
-        response.raw = HTTPResponse(
-            body=body,
+        response.raw = SpooledResponse(
+            body,
             headers=headers,
             status=raw.status,
             version=raw.version,
             reason=raw.reason,
-            preload_content=False,
-            decode_content=False,
             request_method=response.request.method,
             # The session takes its cookies from there.
             original_response=raw._original_response,
         )
-        # Libraries read as much of an answer as they need, and close none.
-        weakref.finalize(response.raw, body.close)
-        return body
 
     def _copy(self, raw: HTTPResponse, body: IO[bytes], deadline_s: float) -> None:
         with _cut_off(raw, deadline_s - time.monotonic()) as cut_off:
@@ -331,25 +324,6 @@ class _GovernedAdapter(HTTPAdapter):
             body.write(chunk)
             if body.tell() > self._reply_mb * 1e6:
                 raise _ReplyTooLargeError
-
-    def _refuse_html(self, response: requests.Response, body: IO[bytes], what: str) -> None:
-        is_page = response.status_code < 300 and _HTML.match(body.read(_START_BYTES))
-        body.seek(0)
-        if is_page:
-            # No archive answers in HTML, but its web server does while it is under maintenance.
-            page = self._redacted(_text(response))
-            raise TransientArchiveError(f"{what}: found an HTML page: {page}")
-
-    def _error(self, response: requests.Response, what: str) -> ArchiveError:
-        status = response.status_code
-        said = _text(response)
-        message = self._redacted(f"{what}: HTTP {status} {response.reason}{said and f': {said}'}")
-        if status in (401, 403):
-            return AuthenticationError(message, status=status)
-        if status in _TRANSIENT_STATUSES or (status >= 500 and status != _NOT_IMPLEMENTED):
-            retry_after_s = _retry_after_s(response.headers.get("Retry-After", ""))
-            return TransientArchiveError(message, status=status, retry_after_s=retry_after_s)
-        return BadRequestError(message, status=status)
 
     def _redacted(self, text: str) -> str:
         """Servers repeat what they were sent."""
@@ -380,25 +354,3 @@ def _cut_off(raw: HTTPResponse, after_s: float) -> Iterator[threading.Event]:
         timer.cancel()
         # Else it may meet a body that is being closed.
         timer.join()
-
-
-def _retry_after_s(header: str) -> float | None:
-    """Return the wait that a header ``Retry-After`` asks for, in seconds or until a date [s]."""
-    if not header:
-        return None
-    try:
-        return float(Retry().parse_retry_after(header))
-    except InvalidHeader:
-        return None
-
-
-def _text(response: requests.Response) -> str:
-    """Return what a page or an error document says to people, shortened."""
-    page = response.raw.read(_PAGE_BYTES).decode("utf-8", "replace")
-    words = re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", page)
-    return textwrap.shorten(html.unescape(words), _REASON_CHARACTERS, placeholder=" ...")
-
-
-def _without_query(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"

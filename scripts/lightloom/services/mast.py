@@ -5,13 +5,14 @@ One address answers all of them to a JSON object in a form field
 it says how many rows belong to it.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import NoneType
 from typing import Any
 
-from requests import Session
+from requests import Response
 
 from lightloom.errors import (
     ArchiveError,
@@ -20,7 +21,9 @@ from lightloom.errors import (
     TruncatedAnswerError,
 )
 from lightloom.services.cones import Cone
+from lightloom.services.http import ServiceSession
 from lightloom.services.json_replies import json_reply, rows_of
+from lightloom.services.replies import Exchange
 
 Row = dict[str, Any]
 
@@ -54,7 +57,7 @@ class MastPortal:
 
     Parameters
     ----------
-    session : requests.Session
+    session : ServiceSession
         Makes the requests, with all their limits.
     endpoint : str
         Root of the service, such as ``https://mast.stsci.edu``.
@@ -65,7 +68,13 @@ class MastPortal:
     """
 
     def __init__(
-        self, session: Session, endpoint: str, *, page_rows: int, poll_s: float, timeout_s: float
+        self,
+        session: ServiceSession,
+        endpoint: str,
+        *,
+        page_rows: int,
+        poll_s: float,
+        timeout_s: float,
     ) -> None:
         self._session = session
         self._url = f"{endpoint.rstrip('/')}/api/v0/invoke"
@@ -129,17 +138,24 @@ class MastPortal:
 
     def _completed(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Ask until the search has run."""
+        text = json.dumps(request)
+        exchange = Exchange("JOB", self._url, hashlib.sha256(text.encode()).hexdigest())
+        response = self._session.replies.exchange(exchange, lambda: self._ended(request, text))
+        reply = json_reply(response, ("status",))
+        if reply["status"] != "COMPLETE":
+            raise ArchiveError(
+                f"{request['service']}: the search ended with {reply['status']!r}:"
+                f" {reply.get('msg')}"
+            )
+        return reply
+
+    def _ended(self, request: Mapping[str, Any], text: str) -> Response:
+        """Return the first reply that does not say that the search is running."""
         deadline = time.monotonic() + self._timeout_s
         while True:
-            response = self._session.post(self._url, data={"request": json.dumps(request)})
-            reply = json_reply(response, ("status",))
-            if reply["status"] == "COMPLETE":
-                return reply
-            if reply["status"] != "EXECUTING":
-                raise ArchiveError(
-                    f"{request['service']}: the search ended with {reply['status']!r}:"
-                    f" {reply.get('msg')}"
-                )
+            response = self._session.post(self._url, data={"request": text})
+            if json_reply(response, ("status",))["status"] != "EXECUTING":
+                return response
             if time.monotonic() > deadline:
                 raise TransientArchiveError(
                     f"{request['service']}: still running after {self._timeout_s} s"

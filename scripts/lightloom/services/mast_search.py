@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from requests import Session
 
 from lightloom.catalogs.geometry import separation_arcsec
 from lightloom.config import ArchiveSpec
 from lightloom.motion import positions_at
 from lightloom.services.batches import batches
 from lightloom.services.cones import Cone, group_into_cones, pairs_within
+from lightloom.services.http import ServiceSession
 from lightloom.services.mast import MastPortal, Row
 from lightloom.services.products import Product, choose_products, object_id_of
 
@@ -102,7 +102,7 @@ class MastSearch:
             searches += [Search(placed[cone.target], cone) for cone in cones]
         return searches
 
-    def matches(self, session: Session, shard: pa.Table, search: Search) -> list[Match]:
+    def matches(self, session: ServiceSession, shard: pa.Table, search: Search) -> list[Match]:
         """Return the objects of targets, with the files to take of them.
 
         Raises
@@ -125,7 +125,7 @@ class MastSearch:
             for (target, object_id), match_arcsec in sorted(nearest.items())
         ]
 
-    def products_in(self, session: Session, cone: Cone) -> list[Product]:
+    def products_in(self, session: ServiceSession, cone: Cone) -> list[Product]:
         """Return the files to take of everything in a cone."""
         observations = self._observations(session, cone)
         return self._products(session, {str(row["obsid"]): row for row in observations})
@@ -140,7 +140,7 @@ class MastSearch:
                     numbers[target] = int(found[1])
         return numbers
 
-    def _portal(self, session: Session) -> MastPortal:
+    def _portal(self, session: ServiceSession) -> MastPortal:
         limits = self._spec.limits
         return MastPortal(
             session,
@@ -150,7 +150,7 @@ class MastSearch:
             timeout_s=limits["timeout_s"],
         )
 
-    def _observations(self, session: Session, where: Cone | list[int]) -> list[Row]:
+    def _observations(self, session: ServiceSession, where: Cone | list[int]) -> list[Row]:
         """Return the observations of which something may be taken, in a fixed order."""
         options, portal = self._options, self._portal(session)
         criteria = {
@@ -194,7 +194,7 @@ class MastSearch:
         for one, of_one, distance in zip(target, found, match_arcsec, strict=True):
             yield int(search.target[one]), observations[of_one], float(distance)
 
-    def _products(self, session: Session, observations: Mapping[str, Row]) -> list[Product]:
+    def _products(self, session: ServiceSession, observations: Mapping[str, Row]) -> list[Product]:
         """Return the files to take of observations."""
         portal, n_together = self._portal(session), self._spec.limits["objects_per_query"]
         rows = [

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from requests import Session
-
 from lightloom.access import CLOUD_ACCESS, Copy, choose_copy, published_copies
 from lightloom.catalogs.storage import read_bytes
 from lightloom.config import ArchiveSpec
@@ -20,6 +18,8 @@ from lightloom.errors import (
     TransientArchiveError,
 )
 from lightloom.reads import Reads
+from lightloom.services.http import ServiceSession
+from lightloom.services.replies import Exchange
 
 _T = TypeVar("_T")
 
@@ -172,7 +172,7 @@ class Downloads:
 
     Parameters
     ----------
-    session : requests.Session
+    session : ServiceSession
         For the archive itself.
     spec : ArchiveSpec
         Its ``endpoint``, its copies and its ``access``.
@@ -185,7 +185,7 @@ class Downloads:
         Places that files were read from.
     """
 
-    def __init__(self, session: Session, spec: ArchiveSpec) -> None:
+    def __init__(self, session: ServiceSession, spec: ArchiveSpec) -> None:
         self._session = session
         self._url = f"{spec.endpoint.rstrip('/')}/api/v0.1/Download/file"
         self._spec = spec
@@ -227,7 +227,12 @@ class Downloads:
         files += [file for copy in copies if (file := copy.file(product.uri))]
         chosen = choose_copy([own, *files], self._spec.access, self._spec.region)
         if chosen is not None and chosen is not own:
-            yield str(chosen), lambda: self._from_copy(chosen)
+            # The same file, wherever the copies lie.
+            exchange = Exchange("COPY", product.uri)
+            yield (
+                str(chosen),
+                lambda: self._session.replies.content(exchange, lambda: self._from_copy(chosen)),
+            )
         yield str(own), lambda: self._from_archive(product.uri)
 
     def _published(self, product: Product, copies: list[Copy]) -> list[Copy]:

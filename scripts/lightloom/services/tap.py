@@ -33,6 +33,7 @@ from lightloom.errors import (
 )
 from lightloom.services.folders import archive_folder
 from lightloom.services.http import archive_errors, service_session
+from lightloom.services.replies import Exchange
 from lightloom.services.tap_jobs import ServerJob, job_name
 from lightloom.services.tap_votable import ExpectedColumn, reply_table
 
@@ -159,10 +160,18 @@ class Service:
         limits = self._spec.limits
         record = self._jobs / f"{name}.json"
         job = ServerJob(record, self.session, limits["poll_s"], limits["job_timeout_s"])
-        results = _read(
-            job.run(lambda: self._service.submit_job(question.adql, **self._arguments(question)))
-        )
-        job.forget()
+
+        def ask() -> requests.Response:
+            with _tap_errors():
+                return job.run(
+                    lambda: self._service.submit_job(question.adql, **self._arguments(question))
+                )
+
+        replies = self.session.replies
+        results = _read(replies.exchange(Exchange("JOB", self.endpoint, name), ask))
+        if not replies.is_replay:
+            with replies.paused():
+                job.forget()
         return results
 
 

@@ -30,6 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=Path("config/samples/yang2018.csv"),
         help="CSV file with name, ra and dec [deg]; default: %(default)s",
     )
+    parser.add_argument(
+        "--release",
+        type=int,
+        choices=[1, 2],
+        default=1,
+        help="2: the same sky with 37 points changed, which truth/changes.parquet lists",
+    )
     parser.set_defaults(run=_build)
     commands = parser.add_subparsers(title="other commands")
 
@@ -62,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _build(chosen: argparse.Namespace) -> None:
-    build_sky(chosen.output, chosen.sample, chosen.seed)
+    build_sky(chosen.output, chosen.sample, chosen.seed, release=chosen.release)
 
 
 def _build_dense(chosen: argparse.Namespace) -> None:

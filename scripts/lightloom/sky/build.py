@@ -26,6 +26,7 @@ from lightloom.sky.places import (
     awkward_places,
     sample_places,
 )
+from lightloom.sky.second_release import SecondRelease, as_published
 from lightloom.sky.service_places import service_places
 from lightloom.sky.services import write_registries, write_services
 from lightloom.sky.sources import source_table, star_table
@@ -92,7 +93,9 @@ class SkySize:
 FULL_SIZE = SkySize()
 
 
-def build_sky(output: Path, sample: Path, seed: int, size: SkySize = FULL_SIZE) -> None:
+def build_sky(
+    output: Path, sample: Path, seed: int, size: SkySize = FULL_SIZE, *, release: int = 1
+) -> None:
     """Build the embedded sky.
 
     The folder appears when it is complete. The same arguments give the same bytes.
@@ -107,11 +110,13 @@ def build_sky(output: Path, sample: Path, seed: int, size: SkySize = FULL_SIZE) 
         Seed of all random numbers, not negative.
     size : SkySize, optional
         How much there is besides the sources meant for targets.
+    release : int, optional
+        1, or 2 for the same sky with some points changed, which ``truth/changes.parquet`` lists.
 
     Raises
     ------
     SampleError
-        If the sample is wrong.
+        If the sample is wrong, or too small for a second release.
     ResultError
         If the folder exists and holds anything but an older sky.
     """
@@ -121,7 +126,7 @@ def build_sky(output: Path, sample: Path, seed: int, size: SkySize = FULL_SIZE) 
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
-        _write_sky(unfinished, read_sample(sample), seed, size)
+        _write_sky(unfinished, read_sample(sample), seed, size, release)
         if output.exists():
             shutil.rmtree(output)
         unfinished.rename(output)
@@ -138,11 +143,15 @@ def _check_replaceable(output: Path) -> None:
         )
 
 
-def _write_sky(output: Path, sample: list[Target], seed: int, size: SkySize) -> None:
+def _write_sky(output: Path, sample: list[Target], seed: int, size: SkySize, release: int) -> None:
     awkward = [*awkward_places(seed), *service_places()]
-    places = [*sample_places(sample, seed), *awkward]
+    sampled = [*sample_places(sample, seed)]
+    places = [*sampled, *awkward]
     targets = [target for place in places for target in place.targets]
-    _write_targets(output / _AWKWARD, [t for place in awkward for t in place.targets])
+    others = [target for place in awkward for target in place.targets]
+    _write_targets(output / _AWKWARD, others)
+    second = SecondRelease([t for place in sampled for t in place.targets], others, seed)
+    edit = as_published if release == 1 else second.edit
 
     sources = pd.concat(
         [
@@ -153,12 +162,12 @@ def _write_sky(output: Path, sample: list[Target], seed: int, size: SkySize) -> 
         ignore_index=True,
     )
     catalogues = {
-        "ztf": _write_ztf(output, sources, seed, size),
-        "unwise": _write_unwise(output, sources, seed),
+        "ztf": _write_ztf(output, edit("ztf", (ztf.observe(sources, seed),)), size),
+        "unwise": _write_unwise(output, edit("unwise", (unwise.observe(sources, seed),))),
         "gaia": _write_gaia(output, sources, seed, size),
         "panstarrs": _write_panstarrs(output, sources, seed, size),
         "neowise": _write_neowise(output, sources, seed),
-    } | write_services(output / _SERVICES, sources, seed)
+    } | write_services(output / _SERVICES, sources, seed, edit)
     write_registries(output / _SERVICES, [*sample, *(t for p in awkward for t in p.targets)], seed)
     write_moving(output / _MOVING, output / _SERVICES, seed, size.alerts)
     lightcurves, states = compute_truth(targets, catalogues)
@@ -166,6 +175,8 @@ def _write_sky(output: Path, sample: list[Target], seed: int, size: SkySize) -> 
     truth.mkdir()
     pq.write_table(lightcurves, truth / "lightcurves.parquet")
     pq.write_table(states, truth / "states.parquet")
+    if release > 1:
+        pq.write_table(second.changes, truth / "changes.parquet")
 
 
 def _catalogue(
@@ -175,8 +186,8 @@ def _catalogue(
     return Catalogue(tables, radius_arcsec, Footprint(pixels, radius_arcsec))
 
 
-def _write_ztf(output: Path, sources: pd.DataFrame, seed: int, size: SkySize) -> Catalogue:
-    objects = ztf.observe(sources, seed)
+def _write_ztf(output: Path, tables: tuple[pa.Table, ...], size: SkySize) -> Catalogue:
+    (objects,) = tables
     pixels = _write_objects(output / ztf.CATALOGUE, objects, ztf.HATS_PROPERTIES, size)
     return _catalogue("ztf", [objects], pixels)
 
@@ -226,8 +237,8 @@ def _pixels(table: pa.Table, max_rows: int) -> list[HealpixPixel]:
     )
 
 
-def _write_unwise(output: Path, sources: pd.DataFrame, seed: int) -> Catalogue:
-    detections = unwise.observe(sources, seed)
+def _write_unwise(output: Path, tables: tuple[pa.Table, ...]) -> Catalogue:
+    (detections,) = tables
     pixels = _write_detections(output / unwise.CATALOGUE, detections, unwise.PARTITION_ORDER)
     return _catalogue("unwise", [detections], pixels)
 

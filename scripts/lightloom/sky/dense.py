@@ -1,15 +1,16 @@
 """Large catalogues of random sources in the archives' layouts, to measure readers with.
 
 The sources fill cells of order 5 that are spread evenly over the footprint of ZTF; each cell is one
-partition of either catalogue. Real catalogues are as dense, and have partitions of that order.
-Memory grows with the largest row group, not with the number of objects.
+partition of each catalogue. Real catalogues are as dense, and have partitions of that order.
+Memory grows with a row group and the positions in a partition, not with the number of partitions.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import cdshealpix
 import numpy as np
@@ -18,7 +19,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hats.pixel_math import HealpixPixel
 
-from lightloom.sky import unwise, ztf
+from lightloom.sky import gaia, panstarrs, unwise, ztf
+from lightloom.sky.dense_rows import (
+    gaia_chunks,
+    panstarrs_chunks,
+    panstarrs_objects,
+    unwise_chunks,
+    ztf_chunks,
+    ztf_objects,
+)
 from lightloom.sky.geometry import healpix_cells, shift
 from lightloom.sky.layout import (
     PART_NAME,
@@ -35,13 +44,8 @@ from lightloom.sky.streams import random_stream
 #: Order of the partitions.
 PARTITION_ORDER = unwise.PARTITION_ORDER
 
-#: Rows made at a time, so that the content does not depend on the row groups.
-_ZTF_CHUNK_OBJECTS = 16_384
-_UNWISE_CHUNK_SOURCES = 4_096
-
 _PAGE_ROWS = 1000
 _FAINTEST_MAG = 20.9
-_TIMES_PER_FIELD = 3000
 _BORDER_ARCSEC = 2.0
 
 
@@ -76,12 +80,50 @@ class DenseSize:
     n_partitions: int = 48
 
 
+class _Hats:
+    """A HATS catalogue that is written partition by partition.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    schema : pyarrow.Schema
+    properties : mapping of str to object
+        See `lightloom.sky.layout.finish_hats`.
+    """
+
+    def __init__(self, folder: Path, schema: pa.Schema, properties: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._schema = schema
+        self._properties = properties
+        self._counts = np.zeros(12 * 4**SKYMAP_ORDER, dtype=np.int64)
+
+    def write(
+        self,
+        pixel: HealpixPixel,
+        chunks: Iterable[pa.Table],
+        layout: Layout,
+        row_group_rows: int,
+    ) -> None:
+        path = partition_path(self._folder, pixel)
+        _write_part(path, self._schema, self._counted(chunks), layout, row_group_rows)
+
+    def _counted(self, chunks: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        for chunk in chunks:
+            cells = chunk["_healpix_29"].to_numpy() >> 2 * (29 - SKYMAP_ORDER)
+            self._counts += np.bincount(cells, minlength=self._counts.size)
+            yield chunk
+
+    def finish(self, pixels: Sequence[HealpixPixel]) -> None:
+        finish_hats(self._folder, pixels, self._counts, self._properties)
+
+
 def build_dense(
     output: Path, size: DenseSize, layout: Layout, row_group_rows: int, seed: int
 ) -> None:
-    """Write a large ZTF-like and a large unWISE-like catalogue.
+    """Write large catalogues like those of ZTF, unWISE, Gaia and Pan-STARRS.
 
-    The rows depend on the size and the seed, not on the layout.
+    The rows depend on the size and the seed, not on the layout. Gaia sees a third of the sources,
+    Pan-STARRS a quarter.
 
     Parameters
     ----------
@@ -96,36 +138,42 @@ def build_dense(
     seed : int
         Seed of all random numbers, not negative.
     """
-    hats, hive = output / ztf.CATALOGUE, output / unwise.CATALOGUE
+    hive = output / unwise.CATALOGUE
+    curves = _Hats(output / ztf.CATALOGUE, ztf.SCHEMA, ztf.HATS_PROPERTIES)
+    transits = _Hats(output / gaia.CATALOGUE, gaia.SCHEMA, gaia.HATS_PROPERTIES)
+    means = _Hats(output / panstarrs.OBJECTS, panstarrs.OBJECT_SCHEMA, panstarrs.OBJECT_PROPERTIES)
+    detections = _Hats(
+        output / panstarrs.DETECTIONS, panstarrs.DETECTION_SCHEMA, panstarrs.DETECTION_PROPERTIES
+    )
     pixels = _spread_pixels(size.n_partitions)
     n_sources = np.full(len(pixels), size.n_objects // 2 // len(pixels))
     n_sources[: size.n_objects // 2 % len(pixels)] += 1
-    counts = np.zeros(12 * 4**SKYMAP_ORDER, dtype=np.int64)
     footers: list[pq.FileMetaData] = []
     for number, (pixel, n) in enumerate(zip(pixels, n_sources, strict=True)):
         sources = _sources(pixel, int(n), seed)
-        objects = _objects(sources, number, seed)
-        cells = objects["_healpix_29"].to_numpy() >> 2 * (29 - SKYMAP_ORDER)
-        counts += np.bincount(cells, minlength=counts.size)
-        _write_part(
-            partition_path(hats, pixel),
-            ztf.SCHEMA,
-            _ztf_chunks(objects, sources, size, seed, number),
-            layout,
-            row_group_rows,
+        objects = ztf_objects(sources, number, seed)
+        chunks = ztf_chunks(objects, sources, size.mean_epochs, number, seed)
+        curves.write(pixel, chunks, layout, row_group_rows)
+        transits.write(pixel, gaia_chunks(sources, number, seed), layout, row_group_rows)
+        seen = sources[sources["in_panstarrs"]].reset_index(drop=True)
+        mean_objects, exposures = panstarrs_objects(seen, number, seed)
+        means.write(pixel, [mean_objects], layout, row_group_rows)
+        detections.write(
+            pixel, panstarrs_chunks(exposures, seen, number, seed), layout, row_group_rows
         )
         relative = f"{unwise.PARTITION_COLUMN}={pixel.pixel}/{PART_NAME}"
         (hive / relative).parent.mkdir(parents=True)
         _write_part(
             hive / relative,
             unwise.SCHEMA,
-            _unwise_chunks(sources, size, seed, number),
+            unwise_chunks(sources, size.n_visits, number, seed),
             layout,
             row_group_rows,
             footers,
         )
         footers[-1].set_file_path(relative)
-    finish_hats(hats, pixels, counts, ztf.HATS_PROPERTIES)
+    for catalogue in (curves, transits, means, detections):
+        catalogue.finish(pixels)
     finish_hive(hive, unwise.SCHEMA, footers)
 
 
@@ -159,76 +207,10 @@ def _sources(pixel: HealpixPixel, n_sources: int, seed: int) -> pd.DataFrame:
     return sources.assign(g_mag=sources["g_mag"].clip(upper=_FAINTEST_MAG))
 
 
-def _objects(sources: pd.DataFrame, number: int, seed: int) -> pd.DataFrame:
-    """Return an object in g and one in r for each source, in the order of the catalogue."""
-    objects = pd.DataFrame(
-        {
-            "source": np.repeat(np.arange(len(sources)), 2),
-            "filterid": np.tile([1, 2], len(sources)),
-        }
-    )
-    objects = objects.assign(fieldid=245 + number, rcid=objects["source"] % 64)
-    objects = ztf.catalogue_positions(
-        objects, sources, random_stream(seed, "dense positions", number)
-    ).sort_values(["_healpix_29", "source", "filterid"])
-    return objects.assign(objectid=ztf.object_ids(objects)).sort_values(
-        ["_healpix_29", "objectid"], ignore_index=True
-    )
-
-
-def _ztf_chunks(
-    objects: pd.DataFrame, sources: pd.DataFrame, size: DenseSize, seed: int, number: int
-) -> Iterator[pa.Table]:
-    times_mjd = np.sort(
-        random_stream(seed, "dense times", number).uniform(58200.0, 60600.0, _TIMES_PER_FIELD)
-    )
-    for start in range(0, len(objects), _ZTF_CHUNK_OBJECTS):
-        chunk = objects[start : start + _ZTF_CHUNK_OBJECTS].reset_index(drop=True)
-        rng = random_stream(seed, "dense light curves", number, start)
-        n_epochs = np.maximum(1, rng.poisson(size.mean_epochs, len(chunk)))
-        total = np.repeat(n_epochs, n_epochs)
-        index = np.arange(total.size) - np.repeat(np.cumsum(n_epochs) - n_epochs, n_epochs)
-        # One time in each of n equal parts of the field's times: in order without sorting.
-        chosen = ((index + rng.random(total.size)) * (_TIMES_PER_FIELD / total)).astype(np.int64)
-        exposures = pd.DataFrame(
-            {
-                "object": np.repeat(np.arange(len(chunk)), n_epochs),
-                "exposure_mjd": times_mjd[np.minimum(chosen, _TIMES_PER_FIELD - 1)],
-            }
-        )
-        yield ztf.assemble(chunk, ztf.measure(exposures, chunk, sources, 0.0, rng))
-
-
-def _unwise_chunks(
-    sources: pd.DataFrame, size: DenseSize, seed: int, number: int
-) -> Iterator[pa.Table]:
-    visit = np.repeat(np.arange(size.n_visits), 2)
-    mean_mjd = (
-        56700.0 + 182.62 * visit + random_stream(seed, "dense visits", number).random(visit.size)
-    )
-    visits = pd.DataFrame(
-        {
-            "coadd_id": f"{number:04d}p000",
-            "primary": 1,
-            "band": np.tile([1, 2], size.n_visits),
-            "EPOCH": visit,
-            "nm": 11,
-            "MJDMIN": mean_mjd - 0.8,
-            "MJDMAX": mean_mjd + 0.8,
-            "MJDMEAN": mean_mjd,
-        }
-    ).sort_values(["band", "EPOCH"])
-    for start in range(0, len(sources), _UNWISE_CHUNK_SOURCES):
-        rows = np.arange(start, min(start + _UNWISE_CHUNK_SOURCES, len(sources)))
-        detections = pd.DataFrame({"source": rows, "number": rows}).merge(visits, how="cross")
-        rng = random_stream(seed, "dense detections", number, start)
-        yield unwise.measure(detections, sources, 0.0, rng)
-
-
 def _write_part(
     path: Path,
     schema: pa.Schema,
-    chunks: Iterator[pa.Table],
+    chunks: Iterable[pa.Table],
     layout: Layout,
     row_group_rows: int,
     footers: list[pq.FileMetaData] | None = None,
@@ -243,7 +225,7 @@ def _write_part(
             writer.write_table(group, row_group_size=group.num_rows)
 
 
-def _regrouped(schema: pa.Schema, chunks: Iterator[pa.Table], most_rows: int) -> Iterator[pa.Table]:
+def _regrouped(schema: pa.Schema, chunks: Iterable[pa.Table], most_rows: int) -> Iterator[pa.Table]:
     """Yield the rows of ``chunks`` in tables of ``most_rows`` rows, the last one with the rest."""
     pending = schema.empty_table()
     for chunk in chunks:

@@ -4,6 +4,8 @@ The catalogue has the columns of the epoch photometry of Gaia DR3 as the LINCC p
 a HATS catalogue: a row per source with a light curve, its transits in a struct of lists.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -117,19 +119,42 @@ def observe(sources: pd.DataFrame, seed: int) -> pa.Table:
         random_stream(seed, "gaia transits").integers(*_TRANSITS, len(sources)),
         sources["gaia_max_transits"].to_numpy(),
     )
-    columns = {
-        "_healpix_29": cells[order],
-        "source_id": _source_ids(cells[order]),
-        "ra": ra_deg[order],
-        "dec": dec_deg[order],
-        "n_transits": n_transits,
-        "epoch_photometry": _light_curves(sources, n_transits, seed),
-    }
+    rows = pd.DataFrame(
+        {
+            "_healpix_29": cells[order],
+            "source_id": source_ids(cells[order]),
+            "ra": ra_deg[order],
+            "dec": dec_deg[order],
+            "n_transits": n_transits,
+        }
+    )
+    return assemble(rows, sources, seed)
+
+
+def assemble(rows: pd.DataFrame, sources: pd.DataFrame, seed: int) -> pa.Table:
+    """Return rows of the catalogue with what is measured of them.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        The columns of `SCHEMA` but ``epoch_photometry``.
+    sources : pandas.DataFrame
+        The source of each row, as `lightloom.sky.sources.source_table` gives them.
+    seed : int
+        Seed of the measurements.
+
+    Returns
+    -------
+    pyarrow.Table
+        In `SCHEMA`.
+    """
+    columns: dict[str, Any] = {name: rows[name] for name in rows}
+    columns["epoch_photometry"] = _light_curves(sources, rows["n_transits"].to_numpy(), seed)
     return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
 
 
-def _source_ids(cells: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return identifiers that begin with the cell, as Gaia's do."""
+def source_ids(cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return identifiers that begin with the cell (order 29, ascending), as Gaia's do."""
     prefix = cells >> 2 * (29 - _ID_ORDER)
     number = pd.Series(prefix).groupby(prefix).cumcount().to_numpy() + 1
     return (prefix << 35) | (number << 7)

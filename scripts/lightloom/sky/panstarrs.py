@@ -73,9 +73,9 @@ DETECTION_PROPERTIES = {
 
 # Mean colours of stars and the band in which a source varies alike.
 _LIKE = {"g": ("g", 0.0), "r": ("r", 0.0), "i": ("i", 0.0), "z": ("i", -0.1), "y": ("i", -0.15)}
-_SURVEY_MJD = (55_250.0, 56_900.0)
-_EXPOSURES_PER_FILTER = 14
-_KEPT_EXPOSURES = 0.85
+SURVEY_MJD = (55_250.0, 56_900.0)
+EXPOSURES_PER_FILTER = 14
+KEPT_EXPOSURES = 0.85
 # All sources of a cell of this order are seen by the same exposures.
 _POINTING_ORDER = 5
 #: Noise of an exposure at the sky level. [Jy]
@@ -119,18 +119,18 @@ def observe(sources: pd.DataFrame, seed: int) -> tuple[pa.Table, pa.Table]:
     )
     exposures = _exposures(sources, cells[order], seed)
     source = exposures["source"].to_numpy()
-    object_ids = _object_ids(ra_deg, dec_deg)
+    ids = object_ids(ra_deg, dec_deg)
     epochs = exposures.groupby("source")["obsTime"].agg(["size", "mean"])
     epochs = epochs.reindex(range(len(sources)))
     objects = {
         "_healpix_29": cells[order],
-        "objID": object_ids,
+        "objID": ids,
         "raMean": ra_deg,
         "decMean": dec_deg,
         "nDetections": epochs["size"].fillna(0).astype(np.int32),
         "epochMean": epochs["mean"].fillna(MISSING),
     }
-    detections = _measure(exposures, sources, seed).assign(objID=object_ids[source])
+    detections = measure(exposures, sources, seed).assign(objID=ids[source])
     detections["ra"], detections["dec"] = scatter(
         ra_deg[source],
         dec_deg[source],
@@ -139,16 +139,17 @@ def observe(sources: pd.DataFrame, seed: int) -> tuple[pa.Table, pa.Table]:
     )
     detections["_healpix_29"] = healpix_cells(detections["ra"], detections["dec"], 29)
     detections = detections.sort_values(["_healpix_29", "detectID"])
-    return _table(objects, OBJECT_SCHEMA), _table(detections, DETECTION_SCHEMA)
+    return table_of(objects, OBJECT_SCHEMA), table_of(detections, DETECTION_SCHEMA)
 
 
-def _table(columns: pd.DataFrame | dict[str, Any], schema: pa.Schema) -> pa.Table:
+def table_of(columns: pd.DataFrame | dict[str, Any], schema: pa.Schema) -> pa.Table:
+    """Return the columns of a schema as a table."""
     arrays = [pa.array(np.asarray(columns[field.name]), field.type) for field in schema]
     return pa.table(arrays, schema=schema)
 
 
-def _object_ids(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return identifiers of a zone of half an arcminute, the right ascension and a number."""
+def object_ids(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return identifiers (of degrees, ICRS): zone of half an arcminute, right ascension, number."""
     zone = np.floor((dec_deg + 90.0) * 120.0).astype(np.int64)
     prefix = pd.Series(zone * 10**13 + np.round(ra_deg * 1e6).astype(np.int64) * 10**4)
     return (prefix + prefix.groupby(prefix).cumcount()).to_numpy()
@@ -166,15 +167,31 @@ def _exposures(sources: pd.DataFrame, cells: NDArray[np.int64], seed: int) -> pd
             key = (int(pointing[source]), filter_id)
             if key not in schedules:
                 schedule = random_stream(seed, "panstarrs schedule", *key)
-                schedules[key] = np.sort(schedule.uniform(*_SURVEY_MJD, _EXPOSURES_PER_FILTER))
+                schedules[key] = np.sort(schedule.uniform(*SURVEY_MJD, EXPOSURES_PER_FILTER))
             times = schedules[key]
-            times = times[rng.random(times.size) < _KEPT_EXPOSURES][: limit[source]]
+            times = times[rng.random(times.size) < KEPT_EXPOSURES][: limit[source]]
             pieces.append(pd.DataFrame({"source": source, "filterID": filter_id, "obsTime": times}))
     return pd.concat(pieces, ignore_index=True)
 
 
-def _measure(exposures: pd.DataFrame, sources: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return what is measured in each exposure."""
+def measure(exposures: pd.DataFrame, sources: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return what is measured in each exposure.
+
+    Parameters
+    ----------
+    exposures : pandas.DataFrame
+        ``source`` (row of the source), ``filterID`` and ``obsTime`` (MJD, TAI).
+    sources : pandas.DataFrame
+        As `lightloom.sky.sources.source_table` gives them.
+    seed : int
+        Seed of the measurements.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The exposures with the columns of `DETECTION_SCHEMA` but position and object; ``detectID``
+        counts them.
+    """
     n_rows = len(exposures)
     rng = random_stream(seed, "panstarrs photometry")
     source = exposures["source"].to_numpy()

@@ -113,20 +113,28 @@ def leading_target(targets: list[Target]) -> Target:
 
 
 def draw_targets(
-    catalogue: Path, n_targets: int, seed: int, *, max_offset_arcsec: float = 1.0
+    catalogue: Path,
+    n_targets: int,
+    seed: int,
+    *,
+    max_offset_arcsec: float = 1.0,
+    ra: str = "objra",
+    dec: str = "objdec",
 ) -> pd.DataFrame:
     """Draw random targets near objects of a catalogue of the embedded sky.
 
     Parameters
     ----------
     catalogue : pathlib.Path
-        A ZTF-like HATS catalogue.
+        A HATS catalogue.
     n_targets : int
         How many; each is near another object, so there must be as many objects.
     seed : int
         Seed of the choice, not negative.
     max_offset_arcsec : float, optional
         Largest distance of a target from its object.
+    ra, dec : str, optional
+        Columns of the positions; by default those of ZTF.
 
     Returns
     -------
@@ -136,10 +144,10 @@ def draw_targets(
     rng = random_stream(seed, "draw targets")
     dataset = ds.dataset(catalogue / "dataset", format="parquet")
     rows = np.sort(rng.choice(dataset.count_rows(), n_targets, replace=False))
-    objects = dataset.take(pa.array(rows), columns=["objra", "objdec"])
+    objects = dataset.take(pa.array(rows), columns=[ra, dec])
     ra_deg, dec_deg = shift(
-        objects["objra"].to_numpy().astype(np.float64),
-        objects["objdec"].to_numpy().astype(np.float64),
+        objects[ra].to_numpy().astype(np.float64),
+        objects[dec].to_numpy().astype(np.float64),
         rng.uniform(0.0, 360.0, n_targets),
         max_offset_arcsec * np.sqrt(rng.random(n_targets)),
     )

@@ -20,6 +20,7 @@ SEARCH = """
 import re, sys
 from pathlib import Path
 import numpy as np
+import lightloom.catalogs.pages  # which is loaded with the first file that needs it
 from lightloom.catalogs.layouts import CatalogSpec, open_catalog
 from lightloom.catalogs.planning import plan_searches
 from lightloom.catalogs.search import search_partition

@@ -24,8 +24,8 @@ from lightloom.errors import (
     BadRequestError,
     TransientArchiveError,
 )
+from lightloom.services.bodies import SPOOL_BYTES
 from lightloom.services.http import (
-    SPOOL_BYTES,
     ServiceSession,
     archive_errors,
     classify,
@@ -196,7 +196,7 @@ def test_large_body_is_on_disk_and_whole(server: SmallServer, session: ServiceSe
     body = bytes(range(256)) * (SPOOL_BYTES // 256 + 1)
     server.routes["/"] = answer(body)
     response = session.get(f"{server.url}/", stream=True)
-    assert response.raw._fp._rolled
+    assert response.raw.spool._rolled
     assert response.content == body
     assert (session.reads.requests, session.reads.bytes) == (1, len(body))
 

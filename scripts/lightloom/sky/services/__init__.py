@@ -1,6 +1,6 @@
 """Archives of the embedded sky that are services: the tables and files that their servers hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,10 +20,14 @@ from lightloom.sky.truth.matching import Catalogue, Footprint
 
 __all__ = ["write_registries", "write_services"]
 
+Edit = Callable[[str, tuple[pa.Table, ...]], tuple[pa.Table, ...]]
+
 _EVENTS = {"fermigbm": "fermigtrig", "icecube": "icecubepsc", "saxgrbm": "saxgrbmgrb"}
 
 
-def write_services(output: Path, sources: pd.DataFrame, seed: int) -> dict[str, Catalogue]:
+def write_services(
+    output: Path, sources: pd.DataFrame, seed: int, edit: Edit
+) -> dict[str, Catalogue]:
     """Write the tables and files of all services.
 
     Parameters
@@ -34,6 +38,8 @@ def write_services(output: Path, sources: pd.DataFrame, seed: int) -> dict[str, 
         As `lightloom.sky.sources.source_table` gives them.
     seed : int
         Seed of the sky.
+    edit : callable
+        Returns the tables of an archive as a release has them.
 
     Returns
     -------
@@ -41,10 +47,10 @@ def write_services(output: Path, sources: pd.DataFrame, seed: int) -> dict[str, 
         What each archive holds, for `lightloom.sky.truth.compute_truth`.
     """
     return (
-        _write_heasarc(output / "heasarc", sources, seed)
+        _write_heasarc(output / "heasarc", sources, seed, edit)
         | {
             "hcv": _write_hcv(output / "hcv", sources, seed),
-            "nsc": _write_nsc(output / "nsc", sources, seed),
+            "nsc": _write_nsc(output / "nsc", edit("nsc", nsc.observe(sources, seed))),
             "rubin": _write_rubin(output / "rubin", sources, seed),
         }
         | _write_mast(output / "mast", sources, seed)
@@ -82,8 +88,10 @@ def _write_tables(folder: Path, tables: Mapping[str, pa.Table]) -> None:
         pq.write_table(table, folder / f"{name}.parquet")
 
 
-def _write_heasarc(folder: Path, sources: pd.DataFrame, seed: int) -> dict[str, Catalogue]:
-    detections = heasarc.observe_xmm(sources, seed)
+def _write_heasarc(
+    folder: Path, sources: pd.DataFrame, seed: int, edit: Edit
+) -> dict[str, Catalogue]:
+    (detections,) = edit("xmm", (heasarc.observe_xmm(sources, seed),))
     events = heasarc.observe_events(seed)
     _write_tables(folder, events | {"xmmssc": detections})
     catalogues = {archive: Catalogue([events[table]], np.nan) for archive, table in _EVENTS.items()}
@@ -96,8 +104,7 @@ def _write_hcv(folder: Path, sources: pd.DataFrame, seed: int) -> Catalogue:
     return Catalogue([summary, details], SERVICE_RADIUS_ARCSEC["hcv"])
 
 
-def _write_nsc(folder: Path, sources: pd.DataFrame, seed: int) -> Catalogue:
-    tables = nsc.observe(sources, seed)
+def _write_nsc(folder: Path, tables: tuple[pa.Table, ...]) -> Catalogue:
     names = ("nsc_dr2.object", "nsc_dr2.meas", "nsc_dr2.exposure")
     _write_tables(folder, dict(zip(names, tables, strict=True)))
     return Catalogue(tables, SERVICE_RADIUS_ARCSEC["nsc"])
