@@ -15,7 +15,7 @@ from lightloom import diff
 from lightloom.cli import app
 from lightloom.diff import DIFFERENCES, Comparison, Summary
 from lightloom.errors import ResultError
-from lightloom.storage import write_json
+from recorded_run import record_run
 from small_run import SmallRun, lightcurve_row
 
 PLACES = {"a": (10.0, 5.0), "b": (11.0, 5.0), 'c, "d"': (200.0, 60.0)}
@@ -56,9 +56,7 @@ def written(
             parts.append(run.add_part(archive, shard, of_part, changed))
         run.merge(shard, parts, allow_partial=True)
     run.finish()
-    entry = {"views": {"all": []}, "title": "", "release": "", "radius_arcsec": 1.0}
-    write_json(folder / "archives.json", dict.fromkeys(run.catalogue, entry))
-    return folder
+    return record_run(run, run.catalogue)
 
 
 @pytest.fixture
