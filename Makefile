@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfil
 # Each job would compile every import again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test unit faults chaos lint lock clean
+.PHONY: run test unit faults chaos lint lock sbom clean
 
 run: $(READY)
 	$(BIN)/snakemake --cores all
@@ -50,6 +50,11 @@ $(READY): envs/requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m compileall -q -j 0 .venv/lib scripts || true
 	touch $@
+
+# What is installed, with licences and hashes, as sbom.cdx.json (CycloneDX); fails if a licence is not allowed.
+sbom: $(READY)
+	$(PYTEST) --numprocesses 0 tests/unit/test_sbom.py
+	$(BIN)/python -m lightloom.sbom sbom.cdx.json
 
 # Needs uv (https://docs.astral.sh/uv).
 lock:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lightloom.config_schema import KeyPath, Problem
+from lightloom.config_secrets import find_secrets
 from lightloom.moving.config import check_moving
 from lightloom.suggest import did_you_mean
 
@@ -58,7 +59,9 @@ def cross_check(config: Mapping[str, Any], problems: list[Problem]) -> list[Prob
     list of Problem
         Further problems.
     """
-    return [Problem(path, text) for path, text in _check(config, problems)]
+    found = [Problem(path, text) for path, text in _check(config, problems)]
+    told = {problem.path for problem in [*problems, *found]}
+    return found + [Problem(*one) for one in find_secrets(config) if one[0] not in told]
 
 
 def _check(config: Mapping[str, Any], problems: list[Problem]) -> Found:

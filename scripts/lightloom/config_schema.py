@@ -22,6 +22,7 @@ from jsonschema.validators import extend
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from lightloom.config_secrets import PASSWORD
 from lightloom.suggest import did_you_mean
 
 #: Folder of the schemas.
@@ -194,7 +195,9 @@ def _found(value: Any) -> str:
             return "nothing"
         case bool():
             return str(value).lower()
-        case str() | int() | float():
+        case str():
+            return repr(PASSWORD.sub("***", value))
+        case int() | float():
             return repr(value)
         case dict():
             return "a mapping" if value else "an empty mapping"

@@ -4,10 +4,10 @@ import unicodedata
 
 
 def printable(text: str) -> str:
-    """Return a text with escapes for what a terminal would obey or a reader would not see.
+    r"""Return a text with escapes for what a terminal would obey or a reader would not see.
 
     Control characters (as ANSI sequences begin with), those that turn the direction of writing, and
-    invisible ones become ``\\x1b`` or ``\\u202e``; line ends, tabs and all kinds of space stay.
+    invisible ones become ``\x1b`` or ``\u202e``; line ends, tabs and all kinds of space stay.
     """
     if text.replace("\n", "").isprintable():
         return text

@@ -227,7 +227,7 @@ def compare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     ordered = database.sql(f"select * from points order by {names}").to_arrow_table()
     found = pq.read_table(merged, filters=wanted)
     for name, table in (("in memory", ordered), ("merged", found)):
-        path = folder / f"{name}.parquet"
+        path = folder / f"compared {name}.parquet"
         write_table(path, table.cast(LIGHTCURVE), LIGHTCURVE)
         digests[name] = sha256_file(path)
     return {

@@ -63,9 +63,15 @@ FETCH_STAGES = ("fetch", "answer")
 FROM_NOTHING = 0.15
 
 #: Folders whose content tells how a run went, not what it found.
-RECORDS = (".snakemake", "results/logs", "results/benchmarks", "results/parts/.services")
+RECORDS = (
+    ".snakemake",
+    "results/logs",
+    "results/benchmarks",
+    "results/.slurm",
+    "results/parts/.services",
+)
 #: Of a status: when, and after how much asking.
-HISTORY = ("retrieved_utc", "reads", "planned_requests")
+HISTORY = ("retrieved_utc", "reads", "squared_reads", "planned_requests")
 
 #: Characters of what failed runs print.
 _SHOWN = 5000

@@ -58,7 +58,7 @@ def on_slurm(project: Project, _: Laboratory) -> Run:
 
 
 def faulty_then_repaired(project: Project, laboratory: Laboratory) -> Run:
-    """A service that fails, a damaged part, and what `snakemake repair` makes of it."""
+    """A service that fails, a damaged part, and what the next run makes of it."""
     changed = project.configuration
     changed["archives"]["nsc"]["limits"] |= {"targets_per_query": 1}
     project.configure(changed)
@@ -70,7 +70,7 @@ def faulty_then_repaired(project: Project, laboratory: Laboratory) -> Run:
     assert failed.returncode, "no fault was seen"
     part = next(project.path("parts", "ztf").glob("[!.]*.parquet"))
     part.write_bytes(part.read_bytes()[:-100])
-    return project.snakemake(target="repair")
+    return project.snakemake()
 
 
 WAYS: dict[str, Callable[[Project, Laboratory], Run]] = {

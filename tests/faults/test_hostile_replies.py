@@ -105,9 +105,7 @@ ABSURD = [
 ]
 
 
-def test_one_hostile_reply_spoils_no_other(
-    hostile: Laboratory, sky: Path, tmp_path: Path
-) -> None:
+def test_one_hostile_reply_spoils_no_other(hostile: Laboratory, sky: Path, tmp_path: Path) -> None:
     shard = shard_for("nsc", sky)
     rule = {"service": "nsc", "path": "sync", "nth": 3, "action": "hostile", "reply": "entities"}
     run = run_of(tmp_path, "nsc", hostile)

@@ -1,6 +1,7 @@
 """Replies that would harm a client that trusts what it reads (`reply` of a fault rule)."""
 
 import gzip
+import itertools
 import json
 from collections.abc import AsyncIterator, Callable
 
@@ -23,8 +24,7 @@ def _entities() -> Response:
     """A few bytes that become 10^9."""
     names = "abcdefghij"
     declared = "".join(
-        f'<!ENTITY {name} "{f"&{inner};" * 10}">'
-        for inner, name in zip(names, names[1:], strict=False)
+        f'<!ENTITY {name} "{f"&{inner};" * 10}">' for inner, name in itertools.pairwise(names)
     )
     head = f'{_XML}<!DOCTYPE VOTABLE [<!ENTITY a "lol">{declared}]>'
     return _xml(head + _VOTABLE.format(rows="", cell="&j;"))

@@ -433,6 +433,16 @@ WRONG: list[tuple[Any, ...]] = [
         "results: found nothing, expected text such as 'results'",
     ),
     (
+        _edit("archives", "nsc", "endpoint", value="https://me:secret@example.org/tap"),
+        "archives.nsc.endpoint: found a password in an address, expected it in the environment or"
+        " in a file of the store's own",
+    ),
+    (
+        _edit("archives", "ztf", "storage_options", value={"key": "a", "secret": "s"}),
+        "archives.ztf.storage_options.secret: found a secret, expected it in the environment or in"
+        " a file of the store's own",
+    ),
+    (
         _edit("results", value="of/{shard}"),
         "results: found 'of/{shard}', expected text such as 'results'",
     ),
@@ -515,7 +525,7 @@ WRONG: list[tuple[Any, ...]] = [
     ),
     (
         _edit("dask", value={"gateway": {"address": "http://me:secret@hub"}}),
-        "dask.gateway.address: found 'http://me:secret@hub', expected text such as"
+        "dask.gateway.address: found 'http://***@hub', expected text such as"
         " 'https://hub.example.org/services/dask-gateway'",
     ),
     (

@@ -86,7 +86,9 @@ def test_failed_shards_alone_are_fetched_again(
     assert run.jobs == planned.jobs
     log = run.output.partition("Select jobs to execute")[2]
     for rule in ("fetch_ztf", "merge_shard"):
-        started = re.findall(rf"^rule {rule}:$.*?shard=(\S+)", log, re.MULTILINE | re.DOTALL)
+        started = re.findall(
+            rf"^(?:local)?rule {rule}:$.*?shard=(\S+)", log, re.MULTILINE | re.DOTALL
+        )
         assert sorted(started) == sorted(failed)
     assert project.snakemake().nothing_to_do
     assert_same_rows(project, finished)

@@ -102,3 +102,26 @@ def test_the_image_is_made_of_what_is_here() -> None:
     (python,) = re.findall(r"/python:(\d+\.\d+)-", steps[0][1])
     for path in (REPOSITORY / "envs").glob("*.yaml"):
         assert f"python={python}" in yaml.safe_load(path.read_text())["dependencies"]
+
+
+#: What makes code of data.
+MAKES_CODE = re.compile(
+    r"\b(?:pickle|cPickle|dill|marshal|shelve|joblib)\b(?!\s*\.?Error)|(?<![.\w])(?:eval|exec)\("
+    r"|allow_pickle=True|os\.system\(|shell=True|yaml\.(?:unsafe_load|full_load)\(|!!python"
+)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *sorted((REPOSITORY / "scripts").rglob("*.py")),
+        *sorted((REPOSITORY / "rules").glob("*.smk")),
+        REPOSITORY / "Snakefile",
+    ],
+    ids=lambda path: path.relative_to(REPOSITORY).as_posix(),
+)
+def test_data_are_never_made_into_code(path: Path) -> None:
+    assert not MAKES_CODE.findall(path.read_text())
+    # A safe loader, or one that is made of it.
+    for loader in re.findall(r"yaml\.load\([^)]*Loader=([\w.]+)", path.read_text()):
+        assert loader in ("yaml.CSafeLoader", "yaml.SafeLoader", "_ColumnsLoader"), loader

@@ -200,7 +200,7 @@ def _search_file(
     with CatalogFile(path, spec.storage_options) as file:
         leaves = [file.leaf(name) for name in dict.fromkeys([spec.object_id, *columns])]
         key = file.key()
-        reader = _reader(file, spec, key, leaves)
+        reader = _reader(file, spec, key, leaves, is_joined=joined_ids is not None)
         targets = Neighbourhoods.of(
             search.ra_deg, search.dec_deg, radius_arcsec, key.finest_order if key else FINEST_ORDER
         )
@@ -222,11 +222,18 @@ def _search_file(
 
 
 def _reader(
-    file: CatalogFile, spec: CatalogSpec, key: Key | None, leaves: Sequence[Leaf]
+    file: CatalogFile,
+    spec: CatalogSpec,
+    key: Key | None,
+    leaves: Sequence[Leaf],
+    *,
+    is_joined: bool,
 ) -> "PageReader | PageRangeReader | RowGroupReader":
     ra, dec = file.position_leaf(spec.ra), file.position_leaf(spec.dec)
     if has_page_index(file, limited_leaves(file, ra, dec, key), [ra, dec, *leaves]):
-        if key and file.source.local:
+        # Each query of DataFusion reads pages of the key anew: of detections, with little else to
+        # read and one more query for their ids, it reads up to five times as much.
+        if key and file.source.local and not is_joined:
             # DataFusion takes long to load and much memory, and remote files are read without it.
             from lightloom.catalogs.pages import PageReader
 

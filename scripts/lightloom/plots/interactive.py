@@ -154,7 +154,8 @@ def _head(target: Target, has_rows: bool) -> Div:
             " Point at a mark to read it; click a name to hide or show it; drag to move, turn the"
             " wheel to zoom. Open marks are suspect, crosses bad, triangles that point down limits."
         )
-    return Div(text=text, width=_WIDTH_PX, styles={"font": "14px sans-serif"})
+    # An id may hold dollar signs that begin no formula.
+    return Div(text=text, width=_WIDTH_PX, styles={"font": "14px sans-serif"}, disable_math=True)
 
 
 def _plot(panels: Sequence[Any], height_px: int, title: str, label: str, **options: Any) -> Any:

@@ -66,9 +66,7 @@ def list_names(
     positions: dict[int, Position] = {}
     # VOTable's char is ASCII, and so are the identifiers of SIMBAD; XML has no control characters.
     plain = [
-        number
-        for number, (_, name) in enumerate(entries)
-        if name.isascii() and name.isprintable()
+        number for number, (_, name) in enumerate(entries) if name.isascii() and name.isprintable()
     ]
     for begin in range(0, len(plain), NAMES_PER_QUERY):
         asked = plain[begin : begin + NAMES_PER_QUERY]

@@ -148,7 +148,7 @@ def assemble(rows: pd.DataFrame, sources: pd.DataFrame, seed: int) -> pa.Table:
     pyarrow.Table
         In `SCHEMA`.
     """
-    columns: dict[str, Any] = {name: rows[name] for name in rows}
+    columns: dict[str, Any] = {name: rows[name] for name in SCHEMA.names if name in rows}
     columns["epoch_photometry"] = _light_curves(sources, rows["n_transits"].to_numpy(), seed)
     return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
 
