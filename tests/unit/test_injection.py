@@ -35,8 +35,7 @@ from lightloom.sample.read import read_sample
 from lightloom.sample.sources import arrivals, set_aside
 from lightloom.services.tap_adql import _literal
 from lightloom.services.tap_votable import upload_bytes
-from lightloom.storage import write_json
-from lightloom.views import COMMON_VIEWS
+from recorded_run import record_run
 from small_run import SmallRun, lightcurve_row
 
 SHARD = "allsky"
@@ -179,12 +178,7 @@ def write_hostile(run: SmallRun, texts: list[str]) -> Path:
     parts = [run.add_part("hcv", SHARD, rows), run.add_part("ztf", SHARD, [], failed, messages)]
     run.merge(SHARD, parts, allow_partial=True)
     run.finish({text: [text] for text in texts})
-    archives = {
-        name: {"title": name, "release": "1", "radius_arcsec": 1, "views": COMMON_VIEWS,
-               "citation": {}}
-        for name in run.catalogue
-    }  # fmt: skip
-    write_json(run.results / "archives.json", archives)
+    record_run(run, run.catalogue)
     return run.results
 
 
