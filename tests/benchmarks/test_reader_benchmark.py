@@ -10,6 +10,7 @@ import pytest
 from kinds import KINDS
 from parquet_pages import ParquetPages
 
+from lightloom.sky import ztf
 from lightloom.sky.dense import DenseSize, Layout, build_dense
 
 HERE = Path(__file__).parent
@@ -53,7 +54,7 @@ def test_ratios_are_of_rival_over_ours(report: dict) -> None:
 def test_pages_fill_the_column_chunks(layout: Layout, tmp_path: Path) -> None:
     size = DenseSize(n_objects=4000, mean_epochs=5, n_visits=1, n_partitions=1)
     build_dense(tmp_path, size, layout, row_group_rows=1500, seed=1)
-    path = next(tmp_path.rglob("Npix=*/part0.snappy.parquet"))
+    path = next((tmp_path / ztf.CATALOGUE).rglob("Npix=*/part0.snappy.parquet"))
     metadata = pq.read_metadata(path)
     with ParquetPages(path) as pages:
         assert sum(pages.row_group_rows) == metadata.num_rows
@@ -75,7 +76,9 @@ def test_pages_without_an_index_are_read_from_the_start(tmp_path: Path) -> None:
         build_dense(tmp_path / layout, size, layout, row_group_rows=40_000, seed=1)
     last_page = {}
     for layout in Layout:
-        with ParquetPages(next((tmp_path / layout).rglob("Npix=*/part0*"))) as pages:
+        with ParquetPages(
+            next((tmp_path / layout / ztf.CATALOGUE).rglob("Npix=*/part0*"))
+        ) as pages:
             chunk = pages.chunk(0, "lightcurve.hmjd")
             last = chunk.holding(chunk.first[-1:] - 1)
             last_page[layout] = chunk.bytes_of(last) / chunk.sizes.sum()

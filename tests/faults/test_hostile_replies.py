@@ -138,4 +138,4 @@ def test_absurd_values(
     assert np.all(np.abs(times) < 1e6)
     assert set(rows["objectid"].to_pylist()) <= set(shards[name]["objectid"].to_pylist())
     # Nothing of a reply has become the name of a file.
-    assert {path.name for path in tmp_path.iterdir()} <= {".services", "parts", "shard.parquet"}
+    assert {path.name for path in tmp_path.iterdir()} <= {".services", "parts", "allsky.parquet"}

@@ -60,6 +60,9 @@ MANY_TARGETS = 50_000
 #: Memory of a worker [kB].
 MOST_KB = 500_000
 
+#: The shard of the processes that are weighed and killed.
+PART = "norder0-npix0"
+
 FETCHING = Path(__file__).parents[1] / "unit" / "fetching_process.py"
 
 
@@ -138,7 +141,7 @@ def test_many_targets_in_little_memory(
     assert process.returncode == 0
     assert peak_kb < MOST_KB
     triggers = sky / "services" / "heasarc" / "fermigtrig.parquet"
-    _assert_rows_are_whole(tmp_path / "0.parquet", shard, triggers)
+    _assert_rows_are_whole(tmp_path / f"{PART}.parquet", shard, triggers)
 
 
 def test_many_rows_in_little_memory(
@@ -152,7 +155,7 @@ def test_many_rows_in_little_memory(
         peak_kb = _peak_kb(process)
     assert process.returncode == 0
     assert peak_kb < MOST_KB
-    _assert_measurements_are_whole(tmp_path / "0.parquet", shard, sky / "services" / "nsc")
+    _assert_measurements_are_whole(tmp_path / f"{PART}.parquet", shard, sky / "services" / "nsc")
 
 
 def test_job_of_a_killed_process_is_gone_on_with(
@@ -160,10 +163,12 @@ def test_job_of_a_killed_process_is_gone_on_with(
 ) -> None:
     spec = spec_for("fermigbm", targets_per_query=MANY_TARGETS, sync_targets=0)
     # Else the job that the probe of the service is could be the one that is found running.
-    assert ServiceRun(tmp_path, spec).fetch(_targets_on_the_sky(1)) is None
+    run = ServiceRun(tmp_path, spec)
+    assert run.fetch(_targets_on_the_sky(1)) is None
+    folder = run.part.parent
     shard = _targets_on_the_sky(MANY_TARGETS)
     jobs_before = _jobs(tap_url)
-    with _fetching(spec, shard, tmp_path, part="1.parquet") as process:
+    with _fetching(spec, shard, folder) as process:
         end_s = time.monotonic() + 60
         while not (running := _jobs(tap_url, "EXECUTING") - jobs_before):
             assert process.poll() is None
@@ -171,10 +176,10 @@ def test_job_of_a_killed_process_is_gone_on_with(
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    state = archive_folder(services_path(tmp_path / "1.parquet"), spec)
+    state = archive_folder(services_path(run.part), spec)
     (record,) = (state / "jobs").glob("*.json")
     assert {json.loads(record.read_text())["url"].rpartition("/")[2]} == running
-    with _fetching(spec, shard, tmp_path, part="1.parquet") as process:
+    with _fetching(spec, shard, folder) as process:
         seen = set()
         while process.poll() is None:
             seen |= _jobs(tap_url)
@@ -185,7 +190,7 @@ def test_job_of_a_killed_process_is_gone_on_with(
     assert _jobs(tap_url) == jobs_before
     assert not record.exists()
     triggers = sky / "services" / "heasarc" / "fermigtrig.parquet"
-    _assert_rows_are_whole(tmp_path / "1.parquet", shard, triggers)
+    _assert_rows_are_whole(folder / f"{PART}.parquet", shard, triggers)
 
 
 def _targets_on_the_sky(n_targets: int) -> pa.Table:
@@ -208,13 +213,13 @@ def _shard(ra_deg: np.ndarray, dec_deg: np.ndarray) -> pa.Table:
 
 @contextmanager
 def _fetching(
-    spec: ArchiveSpec, shard: pa.Table, folder: Path, part: str = "0.parquet"
+    spec: ArchiveSpec, shard: pa.Table, folder: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Fetch in a process, until it ends."""
     paths = {
         "shard_path": folder / "many.parquet",
-        "part_path": folder / part,
-        "status_path": folder / f"{part}.json",
+        "part_path": folder / f"{PART}.parquet",
+        "status_path": folder / f"{PART}.status.json",
     }
     pq.write_table(shard, paths["shard_path"])
     arguments = {

@@ -40,6 +40,11 @@ def test_small_jobs_stay_in_their_process(kind: str, n_requests: int, own_proces
     assert client.status == "closed"
 
 
+def test_jobs_do_not_get_in_the_way_of_each_other() -> None:
+    with opened(DaskConfig("local")) as one, opened(DaskConfig("local")) as other:
+        assert one.submit(sum, [1, 2]).result() == other.submit(sum, [2, 1]).result()
+
+
 @pytest.fixture
 def running_cluster() -> Iterator[LocalCluster]:
     with (

@@ -78,8 +78,10 @@ def _local(config: DaskConfig, job: Job) -> Iterator[LocalCluster]:
         threads_per_worker=1 if processes else job.threads,
         processes=processes,
         memory_limit=f"{job.mem_mb // n_workers}MB" if processes else 0,
-        # Its pages cost every job half a second and 20 MB, and close with the job.
-        dashboard_address=None,
+        # Its pages cost every job half a second and 20 MB, and close with the job. Any port: the
+        # default one may be a neighbour's.
+        dashboard_address=":0",
+        scheduler_kwargs={"dashboard": False},
         silence_logs=logging.WARNING,
     ) as cluster:
         _log.info("%d Dask workers (%s)", n_workers, "processes" if processes else "threads")
