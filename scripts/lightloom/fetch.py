@@ -48,6 +48,8 @@ SORT_KEYS = ("band", "survey_object_id", "time_mjd")
 
 #: Rows of a row group of a part: fewer than in the results, as a job writes it in little memory.
 _ROW_GROUP_ROWS = 32_768
+#: Rows that are sorted at a time, for the same reason.
+_BLOCK_ROWS = 16_384
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +113,8 @@ def _write_rows(
     streams = [stream for attempt in attempts for stream in attempt.row_streams()]
     streams += carried.streams
     with ParquetSink(path, LIGHTCURVE, footer, row_group_rows=_ROW_GROUP_ROWS) as sink:
-        for rows in merge_by_target(streams, shard.num_rows, SORT_KEYS):
+        blocks = merge_by_target(streams, shard.num_rows, SORT_KEYS, block_rows=_BLOCK_ROWS)
+        for rows in blocks:
             target = rows["target"].to_numpy()
             outcome.n_rows += np.bincount(target, minlength=shard.num_rows)
             ambiguous = _ambiguous_targets(archive, rows)
