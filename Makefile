@@ -28,7 +28,7 @@ unit: $(READY)
 faults: export FAULT_SEEDS = 3
 faults: export TWO_RELEASES = 1
 faults: $(READY)
-	$(PYTEST) tests/faults/test_fault_matrix.py tests/faults/test_replay.py tests/end_to_end/test_two_releases.py
+	$(PYTEST) tests/faults/test_fault_matrix.py tests/faults/test_replayed_faults.py tests/end_to_end/test_two_releases.py
 
 # Runs that are killed, starved and cut off, CHAOS_TRIALS of them; needs root (docs/faults.md).
 CHAOS_TRIALS ?= 100
