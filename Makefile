@@ -4,8 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-# Two at a time, as most tests wait for processes that they start; those of a file share what its fixtures make.
-TEST_PROCESSES ?= 2
+# More than the two cores of a small machine, as many tests wait; those of a file share what its fixtures make.
+TEST_PROCESSES ?= 3
 PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 # Each job would compile every import again.
