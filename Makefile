@@ -17,7 +17,7 @@ run: $(READY)
 	$(BIN)/snakemake --cores all
 	@$(BIN)/lightloom summary
 
-# Files in this order, the long ones first, so that both processes end at about the same time.
+# Files in this order, the long ones first, so that all processes end at about the same time.
 test: $(READY) lint
 	$(PYTEST) --no-loadscope-reorder $(addprefix tests/,integration workflow end_to_end faults benchmarks unit)
 

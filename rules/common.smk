@@ -6,6 +6,7 @@ PARTS     a part per archive and shard, with its status in STATUSES
 MERGED    the light curves of each shard
 DRAWN     the ranks of the targets whose light curves are drawn
 MOVING    the blocks of moving objects, planned if they are asked for
+LOCK      of the results folder; MINE: this process has it, and may change files
 """
 
 import re
@@ -25,7 +26,7 @@ from lightloom.moving.plan import (
     set_aside_open,
     sync_moving_plan,
 )
-from lightloom.plan import fetch_keys, load_plan, set_aside_unfinished, sync_plan
+from lightloom.plan import fetch_keys, load_plan, plan_path, set_aside_unfinished, sync_plan
 from lightloom.record import write_record
 from lightloom.services.credentials import check_tokens
 from snakemake.exceptions import WorkflowError
@@ -123,7 +124,10 @@ if workflow.is_main_process:
 # From here on files are changed. While another run is at work, this process changes none of its own, and ends when
 # it would begin (rules/services.smk).
 LOCK = results_lock(RUN.results)
-MINE = workflow.is_main_process and taken(LOCK, 0 if dry_run() else MOMENT_S)
+BUSY = f"{RUN.results}: another run is at work in this folder; wait for its end, or set `results` to another one"
+MINE = workflow.is_main_process and checked(taken, LOCK, 0 if dry_run() else MOMENT_S)
+if workflow.is_main_process and not MINE and not plan_path(RUN.results).exists():
+    raise WorkflowError(BUSY)
 if MINE and not dry_run():
     checked(bring_back, RUN.results)
 # Jobs run with the plan that the main process has made: the sample may have changed meanwhile.

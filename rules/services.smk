@@ -7,9 +7,7 @@ could make. Ctrl-C and SIGTERM end the run with all its jobs, also those in Slur
 
 onstart:
     if not MINE:
-        raise WorkflowError(
-            f"{RUN.results}: another run is at work in this folder; wait for its end, or set `results` to another one"
-        )
+        raise WorkflowError(BUSY)
     end_with_jobs()
     watch_slurm_jobs(workflow.scheduler._executor, RUN.results / ".slurm")
     checked(start_services, NEEDED_SERVICES, RUN.results / "logs" / "services")

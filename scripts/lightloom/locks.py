@@ -6,6 +6,7 @@ run, and `--unlock` takes it away from one that still runs. Of the jobs of a kil
 nothing.
 """
 
+import errno
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lightloom.errors import ConfigError
+
 #: A dry run looks at a folder for a moment; a run waits so long for its end [s].
 MOMENT_S = 5.0
 
 _LOOK_EVERY_S = 0.1
+
+#: What file systems without locks answer, and those that nobody can write to.
+_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EROFS}
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +44,13 @@ def taken(lock: FileLock, patience_s: float) -> bool:
     Returns
     -------
     bool
-        Also true where files cannot be locked (a read-only folder, a file system without locks):
-        nothing is known of others there.
+        Also true on a file system that has no locks or is read-only: nothing is known of others
+        there.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be locked for any other reason, as one of somebody else.
     """
     try:
         Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +58,12 @@ def taken(lock: FileLock, patience_s: float) -> bool:
     except Timeout:
         return False
     except (OSError, NotImplementedError) as error:
-        _log.warning("%s cannot be locked: %s", lock.lock_file, error)
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise ConfigError(
+                f"{lock.lock_file}: found a file that cannot be locked ({error.strerror}), expected"
+                " a folder that you can write to; set `results` to one of your own"
+            ) from error
+        _log.warning("%s: this file system has no locks: %s", lock.lock_file, error)
     return True
 
 

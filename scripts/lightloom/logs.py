@@ -49,7 +49,9 @@ def job_logging(path: str, *, attempt: int) -> Iterator[None]:
     kept = log.with_name(f"{log.stem}.attempt{attempt}.log")
     sys.stdout.flush()
     sys.stderr.flush()
-    with alone(log), log.open("w", buffering=1) as file:
+    # A job that is waited for writes on into its own.
+    log.unlink(missing_ok=True)
+    with log.open("w", buffering=1) as file:
         terminal = [os.dup(1), os.dup(2)]
         kept.unlink(missing_ok=True)
         os.link(log, kept)
@@ -64,7 +66,8 @@ def job_logging(path: str, *, attempt: int) -> Iterator[None]:
         logging.captureWarnings(capture=True)
         faulthandler.enable(file)
         try:
-            yield
+            with alone(log):
+                yield
         except LightloomError as error:
             logging.getLogger("lightloom").error("%s", error)
             raise SystemExit(1) from None
@@ -73,6 +76,7 @@ def job_logging(path: str, *, attempt: int) -> Iterator[None]:
             raise
         finally:
             root.removeHandler(handler)
+            logging.captureWarnings(capture=False)
             faulthandler.disable()
             sys.stdout.flush()
             sys.stderr.flush()

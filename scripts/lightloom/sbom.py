@@ -15,6 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from lightloom import __version__
 from lightloom.storage import atomic_path
 
@@ -58,7 +60,9 @@ def read_lock(path: Path = LOCK) -> list[Pin]:
     pins: list[Pin] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if pin := _PIN.match(line):
-            pins.append(Pin(_normal(pin["name"]), pin["version"], pin["marker"] or "", ()))
+            pins.append(
+                Pin(canonicalize_name(pin["name"]), pin["version"], pin["marker"] or "", ())
+            )
         elif pins:
             digests = (*pins[-1].sha256, *_HASH.findall(line))
             pins[-1] = Pin(pins[-1].name, pins[-1].version, pins[-1].marker, digests)
@@ -67,7 +71,7 @@ def read_lock(path: Path = LOCK) -> list[Pin]:
 
 def installed() -> dict[str, metadata.Distribution]:
     """Return the packages of this environment, by their normalised name (PEP 503)."""
-    return {_normal(one.metadata["Name"]): one for one in metadata.distributions()}
+    return {canonicalize_name(one.metadata["Name"]): one for one in metadata.distributions()}
 
 
 def licences_of(distribution: metadata.Distribution) -> tuple[str, ...]:
@@ -136,10 +140,6 @@ def _component(pin: Pin, distribution: metadata.Distribution | None) -> dict[str
     if pin.marker:
         component["properties"] = [{"name": "lightloom:marker", "value": pin.marker}]
     return component
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def problems(

@@ -1,6 +1,5 @@
 """Runs on two releases of the sky differ in exactly the points that were planted."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -67,4 +66,3 @@ def test_diff_finds_exactly_the_planted_changes(sky: Path, tmp_path: Path) -> No
         for name, numbers in PLANTED.items()
     }
     assert summary.by_archive == expected
-    print(json.dumps(expected))

@@ -1,5 +1,8 @@
 """Locks that end with their process."""
 
+import errno
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -8,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lightloom.errors import ConfigError
 from lightloom.locks import alone, results_lock, taken
 
 HOLDS = """
@@ -59,10 +63,19 @@ def test_the_second_to_come_does_not_get_the_folder(tmp_path: Path) -> None:
 
 
 def test_where_nothing_can_be_locked_nothing_is_known_of_others(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "file").touch()
-    lock = results_lock(tmp_path / "file")
+    def without_locks(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    lock = results_lock(tmp_path)
     assert taken(lock, 0)
     assert not lock.is_locked
-    assert "cannot be locked" in caplog.text
+    assert "has no locks" in caplog.text
+
+
+def test_a_lock_that_is_refused_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "results").touch()
+    with pytest.raises(ConfigError, match=r"results/\.lock: found a file that cannot be locked"):
+        taken(results_lock(tmp_path / "results"), 0)

@@ -31,3 +31,10 @@ def test_what_another_run_writes_stays(at_work: Project) -> None:
     assert "another run is at work in this folder" in second.output
     assert status.exists()
     assert not at_work.path("manifest.json").exists()
+
+
+def test_a_run_that_has_no_plan_yet(at_work: Project) -> None:
+    at_work.path("shards", "plan.json").unlink()
+    second = at_work.snakemake()
+    assert second.returncode != 0
+    assert "another run is at work in this folder" in second.output

@@ -18,7 +18,8 @@ from lightloom.motion import positions_at
 from lightloom.reads import Reads
 
 #: What a worker needs for itself and its libraries, and for each row that it reads and makes a
-#: light curve of [bytes]. Measured: 270 MB and, with lists of epochs, 730 bytes.
+#: light curve of [bytes]. Measured: 270 MB and, with lists of epochs, 730 bytes; the double of a
+#: row as a margin, since lists differ in length.
 _WORKER_BYTES = 350_000_000
 _ROW_BYTES = 1_500
 #: However little memory there is, a request may have so many rows.
