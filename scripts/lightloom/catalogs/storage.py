@@ -2,9 +2,7 @@
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from mmap import PROT_READ, mmap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -186,15 +184,6 @@ class CountedFile:
             found.append(contents[number][start - offset : end - offset] if start < end else b"")
         return found
 
-    @contextmanager
-    def mapped(self) -> Iterator[mmap]:
-        """Map a local file into memory for the block; what is looked at there is not counted."""
-        with (
-            Path(self._inner).open("rb") as file,
-            mmap(file.fileno(), 0, prot=PROT_READ) as content,
-        ):
-            yield content
-
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to an offset and return the position."""
         origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
@@ -238,16 +227,7 @@ class CountedFile:
 
         def read_missing() -> None:
             missing = [run for run in runs if run not in contents]
-            # Only file systems that can have several requests in flight know the option.
-            limit = {"batch_size": _REQUESTS_IN_FLIGHT} if self._file_system.async_impl else {}
-            answers = self._file_system.cat_ranges(
-                [self._inner] * len(missing),
-                [start for start, _ in missing],
-                [end for _, end in missing],
-                on_error="return",
-                **limit,
-            )
-            self.requests += len(missing)
+            answers = self._on_disk(missing) if self.local else self._in_store(missing)
             failures = []
             for (start, end), answer in zip(missing, answers, strict=True):
                 if isinstance(answer, BaseException):
@@ -266,6 +246,25 @@ class CountedFile:
         if runs:
             self._transported(read_missing)
         return [contents[run] for run in runs]
+
+    def _on_disk(self, runs: Sequence[Range]) -> list[bytes]:
+        # fsspec would open the file for each range.
+        self.requests += 1
+        with Path(self._inner).open("rb", buffering=0) as file:
+            return [os.pread(file.fileno(), end - start, start) for start, end in runs]
+
+    def _in_store(self, runs: Sequence[Range]) -> list[bytes | BaseException]:
+        self.requests += len(runs)
+        # Only file systems that can have several requests in flight know the option.
+        limit = {"batch_size": _REQUESTS_IN_FLIGHT} if self._file_system.async_impl else {}
+        answers: list[bytes | BaseException] = self._file_system.cat_ranges(
+            [self._inner] * len(runs),
+            [start for start, _ in runs],
+            [end for _, end in runs],
+            on_error="return",
+            **limit,
+        )
+        return answers
 
 
 def _runs(ranges: Iterable[Range], gap_bytes: int) -> list[Range]:
