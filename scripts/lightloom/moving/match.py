@@ -262,6 +262,7 @@ def open_kowalski(source: SourceConfig, state: Path) -> Kowalski:
     return Kowalski(
         spec,
         state,
+        query_type=source.query_type,
         catalog=source.catalog,
         query_filter=source.filter,
         projection=source.projection,

@@ -13,11 +13,12 @@ import pytest
 from laboratory import Laboratory
 from lightloom.config import DaskConfig
 from lightloom.config_schema import find_problems
-from lightloom.errors import ArchiveSchemaError, BadRequestError
+from lightloom.errors import ArchiveSchemaError, BadRequestError, TruncatedAnswerError
 from lightloom.moving.cones import Cone
 from lightloom.moving.config import MovingConfig
 from lightloom.moving.fetch import fetch_ephemerides
 from lightloom.moving.horizons import Horizons
+from lightloom.moving.kowalski import Kowalski
 from lightloom.moving.match import match_objects, open_kowalski
 from lightloom.moving.merge import ledger, light_curves, merge_moving
 from lightloom.moving.schema import MATCH
@@ -81,9 +82,10 @@ class Search:
         assert not find_problems({"moving": section}, {"properties": {"moving": schema}})
         return MovingConfig.from_dict(section)
 
-    def run(self) -> list[dict[str, Any]]:
-        config, paths = self.config, {}
-        options = {
+    @property
+    def options(self) -> dict[str, Any]:
+        config = self.config
+        return {
             "windows": list(windows(config.start, config.stop, config.window)),
             "config": config,
             "state": self.folder / ".services",
@@ -91,16 +93,22 @@ class Search:
             "threads": 2,
             "mem_mb": 1000,
         }
-        for step in ("ephemerides", "matches"):
-            paths[step] = self.folder / step / "block.json"
-        fetch_ephemerides(names=sorted(config.objects), status_path=paths["ephemerides"], **options)
+
+    def fetch(self) -> Path:
+        status = self.folder / "ephemerides" / "block.json"
+        names = sorted(self.config.objects)
+        fetch_ephemerides(names=names, status_path=status, **self.options)
+        return status
+
+    def run(self) -> list[dict[str, Any]]:
+        ephemerides, matches = self.fetch(), self.folder / "matches" / "block.json"
         match_objects(
-            ephemerides=json.loads(paths["ephemerides"].read_text()),
-            ephemerides_folder=paths["ephemerides"].parent,
-            status_path=paths["matches"],
-            **options,
+            ephemerides=json.loads(ephemerides.read_text()),
+            ephemerides_folder=ephemerides.parent,
+            status_path=matches,
+            **self.options,
         )
-        return json.loads(paths["matches"].read_text())["records"]
+        return json.loads(matches.read_text())["records"]
 
     def results(self) -> dict[str, pa.Table]:
         names = {
@@ -119,14 +127,31 @@ class Search:
         return [one for one in self.laboratory.log() if one["service"] == service]
 
 
+@pytest.fixture(scope="module")
+def tracks(
+    sky: Path, moving_laboratory: Laboratory, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The ephemerides of a search, which most tests need not ask for again."""
+    search = Search(tmp_path_factory.mktemp("moving") / "tracks", sky, moving_laboratory)
+    search.fetch()
+    return search.folder / "ephemerides"
+
+
 @pytest.fixture
-def search(
+def new_search(
     tmp_path: Path, sky: Path, moving_laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
 ) -> Search:
     monkeypatch.setenv("TEST_KOWALSKI", TOKEN)
     moving_laboratory.faults([])
     moving_laboratory.clear_log()
     return Search(tmp_path, sky, moving_laboratory)
+
+
+@pytest.fixture
+def search(new_search: Search, tracks: Path) -> Search:
+    shutil.copytree(tracks, new_search.folder / "ephemerides")
+    new_search.laboratory.clear_log()
+    return new_search
 
 
 def states(records: list[dict[str, Any]], **chosen: str) -> set[str]:
@@ -162,6 +187,111 @@ def test_both_sources_find_what_must_be_found(search: Search, sky: Path) -> None
     # A grid of 10 minutes has 144 cones a day.
     cones = lines[lines.source == "kowalski"].n_requests.sum()
     assert 0 < cones <= 3 * 59 * 144 / 100
+
+
+QUERY_TYPES = ("cone_search", "near", "find")
+
+
+def test_every_query_finds_the_same(search: Search) -> None:
+    """Each in many small requests."""
+    broker = search.section["sources"].pop("kowalski")
+    search.section["sources"] |= {
+        kind: {**broker, "query_type": kind, "most_bytes": 2000} for kind in QUERY_TYPES
+    }
+    assert states(search.run()) == {"data", "searched_empty"}
+    found = search.results()["objects"].drop_columns(["source"]).to_pylist()
+    rows = [tuple(row.items()) for row in found]
+    assert len(rows) == 4 * len(set(rows)) > 12
+    asked = search.asked("kowalski")
+    assert {one["status"] for one in asked} == {200}
+    assert 1500 < max(one["bytes_in"] for one in asked) <= 2000
+    assert len(asked) > 12
+
+
+def open_broker(search: Search, **options: Any) -> Kowalski:
+    search.section["sources"]["kowalski"] |= options
+    (source,) = [one for one in search.config.sources if one.kind == "kowalski"]
+    return open_kowalski(source, search.folder)
+
+
+@pytest.fixture
+def around(sky: Path) -> list[Cone]:
+    """Cones that overlap, around the place and time of some alerts."""
+    alerts = pq.read_table(sky / "services" / "kowalski" / "ZTF_alerts.parquet").to_pandas()
+    ones = alerts[alerts.ssnamenr != "null"].sort_values("jd").iloc[10:14]
+    mjd = ones.jd - 2400000.5
+    return [
+        Cone(one.ra, one.dec, 3600.0 + number, mjd.min() - 1, mjd.max() + 1)
+        for number, one in enumerate(ones.itertuples())
+        for _ in range(2)
+    ]
+
+
+def whole(cones: list[Cone]) -> Window:
+    return Window("all", min(c.start_mjd for c in cones), max(c.stop_mjd for c in cones))
+
+
+@pytest.mark.parametrize("query_type", QUERY_TYPES)
+def test_an_alert_in_several_cones_is_one(
+    search: Search, around: list[Cone], query_type: str
+) -> None:
+    broker = open_broker(search, query_type=query_type)
+    alerts = broker.alerts(around, whole(around))
+    (record,) = search.asked("kowalski")
+    candids = alerts["candid"].to_pylist()
+    assert len(set(candids)) == len(candids) >= 4
+    # With find it is the server that gives each once.
+    assert record["rows"] >= len(candids) * (1 if query_type == "find" else 2)
+    assert alerts["time_mjd"].to_pylist() == sorted(alerts["time_mjd"].to_pylist())
+
+
+@pytest.mark.parametrize("query_type", QUERY_TYPES)
+def test_a_filter_on_the_time_stands_beside_that_of_the_window(
+    search: Search, around: list[Cone], query_type: str
+) -> None:
+    """It might replace the window's, or the window's it."""
+    everything = open_broker(search, query_type=query_type).alerts(around, whole(around))
+    middle = sorted(everything["time_mjd"].to_pylist())[everything.num_rows // 2] + 2400000.5
+    conditions = {"candidate.jd": {"$lt": middle - 0.01}, "$or": [{"candidate.fid": 1}, {}]}
+    broker = open_broker(search, query_type=query_type, filter=conditions)
+    found = broker.alerts(around, whole(around))
+    assert 0 < found.num_rows < everything.num_rows
+    assert max(found["time_mjd"].to_pylist()) < middle - 2400000.5
+
+
+def test_a_full_answer_is_asked_for_in_halves(search: Search, around: list[Cone]) -> None:
+    """The limit of find is one for all its cones, that of the others is one for each cone."""
+    expected = open_broker(search).alerts(around, whole(around))
+    apart = [Cone(c.ra_deg, c.dec_deg, 60.0, c.start_mjd, c.stop_mjd) for c in around]
+    few = open_broker(search).alerts(apart, whole(around))
+    most = 1 + max(open_broker(search).alerts([one], whole(around)).num_rows for one in apart)
+    assert most <= few.num_rows < expected.num_rows
+    search.laboratory.clear_log()
+    broker = open_broker(search, query_type="find", most_alerts=most)
+    assert broker.alerts(apart, whole(around)).equals(few)
+    assert len(search.asked("kowalski")) > 1
+    for query_type in QUERY_TYPES:
+        broker = open_broker(search, query_type=query_type, most_alerts=1)
+        with pytest.raises(TruncatedAnswerError, match="raise most_alerts"):
+            broker.alerts(around, whole(around))
+    search.section["sources"]["kowalski"]["most_alerts"] = 1
+    assert "truncated" in states(search.run(), source="kowalski")
+
+
+@pytest.mark.parametrize("query_type", QUERY_TYPES)
+def test_a_query_that_is_too_large(search: Search, around: list[Cone], query_type: str) -> None:
+    large = {"candid": {"$nin": list(range(10**9, 10**9 + 90_000))}}
+    broker = open_broker(search, query_type=query_type, filter=large)
+    with pytest.raises(BadRequestError, match="for one cone, expected at most 900000: shorten"):
+        list(broker.batches(around))
+    # What Kowalski itself says of it, and of a wrong condition.
+    with pytest.raises(BadRequestError, match="Maximum request body size"):
+        broker.alerts(around, whole(around))
+    assert [one["status"] for one in search.asked("kowalski")] == [413]
+    wrong = {"candidate.rb": {"$above": 0.5}}
+    broker = open_broker(search, query_type=query_type, filter=wrong)
+    with pytest.raises(BadRequestError, match=r"unknown operator: \$above"):
+        broker.alerts(around, whole(around))
 
 
 def test_a_second_run_asks_nothing_and_a_new_month_only_that(search: Search) -> None:
@@ -214,14 +344,14 @@ def test_what_cannot_be_found_has_its_state_and_the_others_carry_on(search: Sear
     assert ledger(records).num_rows == 5 * 2 * 2
 
 
-def test_horizons_is_down(search: Search) -> None:
-    search.laboratory.faults([{"service": "horizons", "action": "status", "status": 503}])
-    records = search.run()
+def test_horizons_is_down(new_search: Search) -> None:
+    new_search.laboratory.faults([{"service": "horizons", "action": "status", "status": 503}])
+    records = new_search.run()
     assert states(records) == {"failed"}
     assert {one["error_class"] for one in records} == {"transient"}
-    search.laboratory.faults([])
-    search.folder.joinpath(".services").rename(search.folder / "old")
-    assert states(search.run()) == {"data", "searched_empty"}
+    new_search.laboratory.faults([])
+    new_search.folder.joinpath(".services").rename(new_search.folder / "old")
+    assert states(new_search.run()) == {"data", "searched_empty"}
 
 
 def test_kowalski_is_down_and_the_files_carry_on(search: Search) -> None:
