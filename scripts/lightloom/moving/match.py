@@ -46,6 +46,7 @@ class _Task:
 
     source: str
     window: Window
+    version: str
     names: tuple[str, ...]
     tracks: tuple[Path, ...]
 
@@ -108,13 +109,14 @@ def match_objects(
                 pending.setdefault(one["window"], []).append(one)
             else:
                 records.append(_record(one, source.name, one["state"]))
-        for window_name, ready in sorted(pending.items()):
-            window = by_name[window_name]
-            try:
-                version = _version(source, window)
-            except ArchiveError as error:
-                records += [_failed(one, source.name, error) for one in ready]
-                continue
+        try:
+            versions = _versions(source, [by_name[name] for name in sorted(pending)])
+        except ArchiveError as error:
+            everything = [one for ready in pending.values() for one in ready]
+            records += [_failed(one, source.name, error) for one in everything]
+            continue
+        for window_name, version in versions.items():
+            window, ready = by_name[window_name], pending[window_name]
             missing = []
             for one in ready:
                 path = match_path(folder, source.name, one["object"], window.name)
@@ -129,6 +131,7 @@ def match_objects(
                     _Task(
                         source.name,
                         window,
+                        version,
                         tuple(one["object"] for one in missing),
                         tuple(ephemerides_folder / one["file"] for one in missing),
                     )
@@ -145,10 +148,10 @@ def match_objects(
         if isinstance(result, ArchiveError):
             records += [_failed(one, source.name, result) for one in ones]
             continue
-        version = _version(source, task.window)
         for number, one in enumerate(ones):
             path = match_path(folder, source.name, one["object"], task.window.name)
-            key = _key(config, source, version, task.tracks[number])
+            # If the alerts have changed since, the next run sees it.
+            key = _key(config, source, task.version, task.tracks[number])
             further = {
                 "n_alerts": str(result.n_alerts),
                 "n_cones": str(result.n_cones[number]),
@@ -167,9 +170,12 @@ def match_objects(
     )
 
 
-def _version(source: SourceConfig, window: Window) -> str:
-    """Return what identifies the alerts of a window, as far as the source tells."""
-    return digest_json(_folder(source).version(window)) if source.kind == "alerts_parquet" else ""
+def _versions(source: SourceConfig, windows: Sequence[Window]) -> dict[str, str]:
+    """Return what identifies the alerts of each window by its name, as far as the source tells."""
+    if source.kind != "alerts_parquet" or not windows:
+        return {window.name: "" for window in windows}
+    folder = _folder(source)
+    return {window.name: digest_json(folder.version(window)) for window in windows}
 
 
 def _key(config: MovingConfig, source: SourceConfig, version: str, track: Path) -> dict[str, Any]:
