@@ -12,6 +12,7 @@ from moving_search import OBJECTS, TOKEN, Search, states, write_moving_sky
 from laboratory import Laboratory
 from lightloom.errors import ArchiveSchemaError, BadRequestError, TruncatedAnswerError
 from lightloom.moving.cones import Cone
+from lightloom.moving.errors import UnresolvedError
 from lightloom.moving.horizons import Horizons
 from lightloom.moving.kowalski import Kowalski
 from lightloom.moving.match import open_kowalski
@@ -312,21 +313,56 @@ def test_light_curves_of_nothing() -> None:
     assert light_curves(MATCH.empty_table()).num_rows == 0
 
 
+@pytest.fixture
+def horizons(new_search: Search) -> Horizons:
+    config = new_search.config.ephemerides
+    spec = ServiceSpec("horizons", config.endpoint, config.limits)
+    return Horizons(spec, new_search.folder / ".services", "I41", 90000)
+
+
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("name", "command", "expected"),
     [
-        ("1P", "1P/Halley"),
-        ("67P/Churyumov-Gerasimenko", "67P/Churyumov-Gerasimenko"),
-        ("73P-BT", "73P-BT/Schwassmann-Wachmann 3"),
-        ("C/2020 F3 (NEOWISE)", "C/2020 F3 (NEOWISE)"),
-        ("2I = C/2019 Q4", "2I/Borisov"),
-        ("Ceres", "1 Ceres (A801 AA)"),
-        ("99942", "99942 Apophis (2004 MN4)"),
+        ("1P", "DES=1P; CAP; NOFRAG;", "1P/Halley"),
+        ("67P/Churyumov-Gerasimenko", "DES=67P; CAP; NOFRAG;", "67P/Churyumov-Gerasimenko"),
+        ("73P", "DES=73P; CAP; NOFRAG;", "73P/Schwassmann-Wachmann 3"),
+        ("73P-BT", "DES=73P-BT; CAP;", "73P-BT/Schwassmann-Wachmann 3"),
+        ("73P/Schwassmann-Wachmann 3-B", "DES=73P-B; CAP;", "73P-B/Schwassmann-Wachmann 3"),
+        ("332P", "DES=332P; CAP; NOFRAG;", "332P/Ikeya-Murakami"),
+        ("332P-C", "DES=332P-C; CAP;", "332P-C/Ikeya-Murakami"),
+        ("C/2019 Y4-B (ATLAS)", "DES=C/2019 Y4-B; CAP;", "C/2019 Y4-B (ATLAS)"),
+        ("C/2020 F3 (NEOWISE)", "DES=C/2020 F3; CAP; NOFRAG;", "C/2020 F3 (NEOWISE)"),
+        ("1I/'Oumuamua", "DES=1I; CAP; NOFRAG;", "1I/'Oumuamua"),
+        ("A/2017 U1", "DES=A/2017 U1; CAP; NOFRAG;", "1I/'Oumuamua"),
+        ("2I = C/2019 Q4", "DES=2I; CAP; NOFRAG;", "2I/Borisov"),
+        ("C/2019 Q4 = 2I", "DES=C/2019 Q4; CAP; NOFRAG;", "2I/Borisov"),
+        ("P/2010 V1 = 332P", "DES=P/2010 V1; CAP; NOFRAG;", "332P/Ikeya-Murakami"),
+        ("95P = 2060", "DES=95P; CAP; NOFRAG;", "95P/Chiron"),
+        ("Ceres", "Ceres;", "1 Ceres (A801 AA)"),
+        ("99942", "99942;", "99942 Apophis (2004 MN4)"),
     ],
 )
-def test_names_resolve(search: Search, tmp_path: Path, name: str, expected: str) -> None:
-    config = search.config.ephemerides
-    horizons = Horizons(
-        ServiceSpec("horizons", config.endpoint, config.limits), tmp_path, "I41", 90000
-    )
+def test_names_resolve(
+    horizons: Horizons, new_search: Search, name: str, command: str, expected: str
+) -> None:
     assert horizons.resolve(name, 58500.0).name == expected
+    assert new_search.asked("horizons")[-1]["targets"] == [command]
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("332P-A", "DES=332P-A; CAP;"), ("3I = C/2025 N1", "DES=3I; CAP; NOFRAG;")],
+)
+def test_objects_that_the_service_does_not_know_are_asked_for_as_others(
+    horizons: Horizons, new_search: Search, name: str, command: str
+) -> None:
+    """The embedded sky has no orbits of these: neither is taken for another object."""
+    with pytest.raises(UnresolvedError, match=name):
+        horizons.resolve(name, 58500.0)
+    assert new_search.asked("horizons")[-1]["targets"] == [command]
+
+
+def test_an_apparition_is_chosen_by_the_time(horizons: Horizons, new_search: Search) -> None:
+    """A name that is no designation fits all apparitions; the closest one before is taken."""
+    assert horizons.resolve("Encke", 58500.0).id == "90000080"
+    assert horizons.resolve("Encke", 59600.0).id == "90000091"
