@@ -1,6 +1,7 @@
 """Searches for moving objects, in tests: their jobs, against servers of a small sky."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,46 @@ TOKEN = "let-me-in"
 def write_moving_sky(folder: Path) -> None:
     """Write the moving objects of a small sky, with many alerts of them."""
     write_moving(folder / "moving", folder / "services", 3, AlertNumbers(200, 1, 300))
+
+
+def checked(section: dict[str, Any]) -> MovingConfig:
+    """Return the section ``moving`` of a configuration, with its defaults."""
+    filled = json.loads(json.dumps(section))
+    schema = {"$ref": "moving.schema.yaml#/$defs/moving"}
+    assert not find_problems({"moving": filled}, {"properties": {"moving": schema}})
+    return MovingConfig.from_dict(filled)
+
+
+def job_options(folder: Path, config: MovingConfig) -> dict[str, Any]:
+    return {
+        "windows": list(windows(config.start, config.stop, config.window)),
+        "config": config,
+        "state": folder / ".services",
+        "dask_config": DaskConfig("threads"),
+        "threads": 2,
+        "mem_mb": 1000,
+    }
+
+
+def fetch_tracks(folder: Path, config: MovingConfig) -> Path:
+    """Run the job that fetches ephemerides, and return its status."""
+    status = folder / "ephemerides" / "block.json"
+    names = sorted(config.objects)
+    fetch_ephemerides(names=names, status_path=status, **job_options(folder, config))
+    return status
+
+
+def run_jobs(folder: Path, section: dict[str, Any]) -> list[dict[str, Any]]:
+    """Run both jobs of a block, and return the records of the second."""
+    config = checked(section)
+    ephemerides, matches = fetch_tracks(folder, config), folder / "matches" / "block.json"
+    match_objects(
+        ephemerides=json.loads(ephemerides.read_text()),
+        ephemerides_folder=ephemerides.parent,
+        status_path=matches,
+        **job_options(folder, config),
+    )
+    return json.loads(matches.read_text())["records"]
 
 
 class Search:
@@ -58,38 +99,13 @@ class Search:
 
     @property
     def config(self) -> MovingConfig:
-        section = json.loads(json.dumps(self.section))
-        schema = {"$ref": "moving.schema.yaml#/$defs/moving"}
-        assert not find_problems({"moving": section}, {"properties": {"moving": schema}})
-        return MovingConfig.from_dict(section)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        config = self.config
-        return {
-            "windows": list(windows(config.start, config.stop, config.window)),
-            "config": config,
-            "state": self.folder / ".services",
-            "dask_config": DaskConfig("threads"),
-            "threads": 2,
-            "mem_mb": 1000,
-        }
+        return checked(self.section)
 
     def fetch(self) -> Path:
-        status = self.folder / "ephemerides" / "block.json"
-        names = sorted(self.config.objects)
-        fetch_ephemerides(names=names, status_path=status, **self.options)
-        return status
+        return fetch_tracks(self.folder, self.config)
 
     def run(self) -> list[dict[str, Any]]:
-        ephemerides, matches = self.fetch(), self.folder / "matches" / "block.json"
-        match_objects(
-            ephemerides=json.loads(ephemerides.read_text()),
-            ephemerides_folder=ephemerides.parent,
-            status_path=matches,
-            **self.options,
-        )
-        return json.loads(matches.read_text())["records"]
+        return run_jobs(self.folder, self.section)
 
     def results(self) -> dict[str, pa.Table]:
         names = {
@@ -113,3 +129,7 @@ def states(records: list[dict[str, Any]], **chosen: str) -> set[str]:
     return {
         one["state"] for one in records if all(one[key] == value for key, value in chosen.items())
     }
+
+
+if __name__ == "__main__":
+    run_jobs(Path(sys.argv[1]), json.loads(sys.argv[2]))

@@ -1,10 +1,16 @@
 """Jobs for moving objects against servers that answer as Horizons and Kowalski do."""
 
+import json
+import os
 import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import penquins
+import moving_search
 import pyarrow.parquet as pq
 import pytest
 from moving_search import OBJECTS, TOKEN, Search, states, write_moving_sky
@@ -198,25 +204,72 @@ def test_a_query_that_is_too_large(search: Search, around: list[Cone], query_typ
         broker.alerts(around, whole(around))
 
 
+def written(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    """Return the files per object and window, and when each was written."""
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(folder.rglob("*/*/*.parquet"))
+    }
+
+
 def test_a_second_run_asks_nothing_and_a_new_month_only_that(search: Search) -> None:
     search.run()
-    first = {path: path.read_bytes() for path in sorted(search.folder.rglob("*/*/*.parquet"))}
+    first = written(search.folder)
     search.laboratory.clear_log()
     search.run()
     assert not search.laboratory.log()
     search.section["stop"] = "2019-04-01"
     search.run()
-    # One for each object to find its name, and one for the month.
-    times = [one["targets"] for one in search.asked("horizons")]
-    assert len(times) <= 3 * 3
-    assert all("2019-02" not in str(one) or "2019-03" in str(one) for one in times)
-    assert {path: path.read_bytes() for path in first} == first
+    # One for each object to find its name, and those of the month.
+    assert 3 * 2 <= len(search.asked("horizons")) <= 3 * 3
+    days = [time for one in search.asked("horizons") for time in one["times"]]
+    assert "2019-03-01" <= min(days) < max(days) < "2019-04-03"
+    jd = [float(time) for one in search.asked("kowalski") for time in one["times"]]
+    # An exposure may begin an hour before the month.
+    assert 2458543.5 - 1.01 / 24 < min(jd) < max(jd) <= 2458574.5
+    assert {path: now for path, now in written(search.folder).items() if path in first} == first
+    assert len(written(search.folder)) == len(first) + 3 * (1 + 2)
+
+
+def test_a_new_object_is_fetched_alone(search: Search) -> None:
+    search.run()
+    first = written(search.folder)
     search.laboratory.clear_log()
     search.section["objects"] = [*OBJECTS, "29P"]
     search.run()
-    assert {str(one["targets"]).count("46P") for one in search.asked("horizons")} == {0}
+    assert {target for one in search.asked("horizons") for target in one["targets"]} == {
+        "DES=29P; CAP; NOFRAG;"
+    }
     assert 0 < len(search.asked("horizons")) <= 1 + 3 * 2
-    assert {path: path.read_bytes() for path in first} == first
+    assert {path: now for path, now in written(search.folder).items() if path in first} == first
+    assert len(written(search.folder)) == len(first) + 2 * (1 + 2)
+
+
+def test_a_new_month_of_alerts_changes_no_other(
+    search: Search, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The folder grows with the range; what was late for a month that is done is seen."""
+    source = search.section["sources"]["files"]
+    del search.section["sources"]["kowalski"]
+    everything, growing = Path(source["endpoint"]), tmp_path_factory.mktemp("growing")
+    source["endpoint"] = str(growing)
+    for month in ("2018-12", "2019-01", "2019-02"):
+        shutil.copytree(everything / f"month={month}", growing / f"month={month}")
+    search.run()
+    first = written(search.folder)
+    assert {path.stem for path in first} == {"2019-01", "2019-02"}
+    shutil.copytree(everything / "month=2019-03", growing / "month=2019-03")
+    search.run()
+    assert written(search.folder) == first
+    late = growing / "month=2019-01" / "part-1.parquet"
+    shutil.copyfile(growing / "month=2019-01" / "part-0.parquet", late)
+    search.run()
+    changed = {path for path, now in written(search.folder).items() if first[path] != now}
+    # An exposure at the end of January may have its middle in February.
+    assert {path.stem for path in changed} == {"2019-01", "2019-02"}
+    assert {path.parent.parent.parent.name for path in changed} == {"matches"}
+    found = search.results()["objects"]
+    assert found.num_rows == len(set(found["candid"].to_pylist())) > 3
 
 
 def test_an_interrupted_run_goes_on_without_double_or_lost_matches(
@@ -234,6 +287,49 @@ def test_an_interrupted_run_goes_on_without_double_or_lost_matches(
         status.unlink()
     search.run()
     assert search.results()["objects"].equals(whole)
+
+
+def killed_run(search: Search, fault: dict[str, Any], has_begun: Callable[[], bool]) -> None:
+    """Kill a run while a service keeps it waiting, once it has kept some of its work."""
+    search.laboratory.faults([{"action": "timeout", "seconds": 60.0, **fault}])
+    command = [sys.executable, str(Path(moving_search.__file__))]
+    command += [str(search.folder), json.dumps(search.section)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, env=environment) as process:
+        try:
+            end_s = time.monotonic() + 60
+            while not (has_begun() and search.laboratory.fault_report()[0]["applied"]):
+                assert process.poll() is None
+                assert time.monotonic() < end_s
+                time.sleep(0.05)
+        finally:
+            process.kill()
+    search.laboratory.faults([])
+
+
+def test_killed_runs_leave_nothing_double_and_nothing_out(
+    search: Search, tmp_path_factory: pytest.TempPathFactory, sky: Path
+) -> None:
+    # A window is then one request.
+    search.section["sources"]["kowalski"]["query_type"] = "find"
+    search.run()
+    whole = {name: table.to_pylist() for name, table in search.results().items()}
+    again = Search(tmp_path_factory.mktemp("killed"), sky, search.laboratory)
+    again.section = search.section
+
+    def n_kept(folder: str) -> int:
+        return len(list((again.folder / folder).glob("*/*.parquet")))
+
+    killed_run(again, {"service": "horizons", "nth": 6}, lambda: n_kept("ephemerides/I41") > 0)
+    assert n_kept("ephemerides/I41") < 6
+    killed_run(again, {"service": "kowalski", "nth": 2}, lambda: n_kept("matches/kowalski") == 3)
+    kept = written(again.folder)
+    again.laboratory.clear_log()
+    again.run()
+    assert not again.asked("horizons")
+    assert len(again.asked("kowalski")) == 1
+    assert {path: now for path, now in written(again.folder).items() if path in kept} == kept
+    assert {name: table.to_pylist() for name, table in again.results().items()} == whole
 
 
 def test_what_cannot_be_found_has_its_state_and_the_others_carry_on(search: Search) -> None:
@@ -267,7 +363,10 @@ def test_kowalski_is_down_and_the_files_carry_on(search: Search) -> None:
 
 @pytest.mark.parametrize("token", [f"{TOKEN}@1000", "wrong", ""])
 def test_a_token_that_is_not_taken(
-    search: Search, monkeypatch: pytest.MonkeyPatch, token: str
+    search: Search,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    token: str,
 ) -> None:
     monkeypatch.setenv("TEST_KOWALSKI", token)
     records = search.run()
@@ -280,33 +379,61 @@ def test_a_token_that_is_not_taken(
     assert all(expected in one["message"] for one in failed)
     assert all(TOKEN not in one["message"] for one in failed)
     assert states(records, source="files") == {"data", "searched_empty"}
+    logged = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+    assert len([text for text in logged if expected in text]) == len(failed)
+    # With a good token the next run asks for these, and for nothing else.
+    first = written(search.folder)
+    search.laboratory.clear_log()
+    monkeypatch.setenv("TEST_KOWALSKI", TOKEN)
+    assert states(search.run()) == {"data", "searched_empty"}
+    assert {one["service"] for one in search.laboratory.log()} == {"kowalski"}
+    assert {path: now for path, now in written(search.folder).items() if path in first} == first
 
 
 @pytest.mark.parametrize(
-    ("reply", "kind", "message"),
+    ("query_type", "reply", "kind", "message"),
     [
-        ({"status": "success", "message": "done"}, ArchiveSchemaError, "has no data"),
-        ({"status": "error", "message": "no such user"}, BadRequestError, "no such user"),
-        (
-            {"status": "success", "data": {"ZTF_alerts": {"cone0": None}}},
-            ArchiveSchemaError,
-            "list",
-        ),
-        ({"status": "success", "data": {}}, ArchiveSchemaError, "no alerts of ZTF_alerts"),
+        ("near", {"message": "Successfully executed query"}, ArchiveSchemaError, "has no data"),
+        ("find", {"data": None}, ArchiveSchemaError, "has no data, only data, status"),
+        ("find", {"data": {"ZTF_alerts": {"cone0": []}}}, ArchiveSchemaError, "no list of alerts"),
+        ("near", {"data": {"ZTF_alerts": {"cone0": None}}}, ArchiveSchemaError, "no list of"),
+        ("near", {"data": {"ZTF_alerts": {"cone0": []}}}, ArchiveSchemaError, "1 cones, expect"),
+        ("cone_search", {"data": {}}, ArchiveSchemaError, "no alerts of ZTF_alerts"),
+        ("cone_search", {"data": [1]}, ArchiveSchemaError, "no alerts of ZTF_alerts"),
+        ("near", {"status": "error", "message": "no such user"}, BadRequestError, "no such user"),
     ],
 )
-def test_replies_without_data(search: Search, monkeypatch, reply, kind, message) -> None:
-    """Such replies are an answer with status 200, so a state of their own tells of them."""
-    monkeypatch.setattr(
-        penquins.Kowalski, "single_query", lambda self, query: {query[1]: dict(reply)}
+def test_replies_without_data(
+    search: Search, around: list[Cone], query_type: str, reply: dict, kind: type, message: str
+) -> None:
+    """Such replies are answers with status 200."""
+    text = json.dumps({"status": "success", **reply})
+    search.laboratory.faults(
+        [{"service": "kowalski", "action": "status", "status": 200, "message": text}]
     )
-    (source,) = [one for one in search.config.sources if one.kind == "kowalski"]
-    cones = [Cone(10.0, 10.0, 60.0, 58500.0, 58501.0)]
     with pytest.raises(kind, match=message):
-        open_kowalski(source, search.folder).alerts(cones, Window("day", 58500.0, 58501.0))
+        open_broker(search, query_type=query_type).alerts(around, whole(around))
+
+
+def test_a_reply_without_data_is_a_failure_of_its_own_window(
+    search: Search, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = json.dumps({"status": "success", "message": "Successfully executed query"})
+    fault = {"service": "kowalski", "action": "status", "status": 200, "message": text}
+    search.laboratory.faults([{**fault, "nth": 1}])
     records = search.run()
-    assert states(records, source="kowalski") == {"failed"}
+    failed = [one for one in records if one["state"] == "failed"]
+    # A window is asked for as a whole, for all objects.
+    assert len({one["window"] for one in failed}) == 1
+    assert len(failed) == len(OBJECTS)
+    assert {one["error_class"] for one in failed} == {"schema_changed"}
+    assert all("says success but has no data" in one["message"] for one in failed)
+    assert len([one for one in caplog.records if "has no data" in one.getMessage()]) == 3
     assert states(records, source="files") == {"data", "searched_empty"}
+    assert states(search.run()) == {"data", "searched_empty"}
+    found = search.results()["objects"].to_pandas()
+    pairs = {source: set(some.candid) for source, some in found.groupby("source")}
+    assert pairs["kowalski"] == pairs["files"]
 
 
 def test_light_curves_of_nothing() -> None:
