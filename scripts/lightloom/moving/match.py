@@ -22,7 +22,7 @@ from lightloom.moving.config import MovingConfig, SourceConfig
 from lightloom.moving.fetch import STATE_OF_ERROR
 from lightloom.moving.kowalski import Kowalski
 from lightloom.moving.pairs import find_pairs, search_radius_arcsec
-from lightloom.moving.plan import VERSION, file_name
+from lightloom.moving.plan import VERSION, alert_versions, file_name
 from lightloom.moving.schema import ALERT, LABELLED, OPEN_STATES
 from lightloom.moving.service import ServiceSpec
 from lightloom.moving.tracks import Tracks, number_tracks, ra_dec_deg
@@ -97,6 +97,8 @@ def match_objects(
         Cores and memory [MB] of the job.
     """
     folder = status_path.parent
+    # Listed before anything is read: a change that comes meanwhile is seen by the next run.
+    alerts = alert_versions(config)
     by_name = {window.name: window for window in windows}
     records: list[dict[str, Any]] = []
     tasks: list[_Task] = []
@@ -166,6 +168,7 @@ def match_objects(
             "records": records,
             "open": sum(one["state"] in OPEN_STATES for one in records),
             "files": [one["file"] for one in records if one["file"]],
+            "alerts": alerts,
         },
     )
 
