@@ -26,7 +26,7 @@ from lightloom.moving.plan import VERSION, alert_versions, file_name
 from lightloom.moving.schema import ALERT, LABELLED, OPEN_STATES
 from lightloom.moving.service import ServiceSpec
 from lightloom.moving.tracks import Tracks, number_tracks, ra_dec_deg
-from lightloom.moving.windows import Window
+from lightloom.moving.windows import Window, day_of_search
 from lightloom.moving.work import read_keyed, spread, write_keyed
 from lightloom.plan import digest_json
 from lightloom.schema import conform
@@ -174,9 +174,9 @@ def match_objects(
 
 
 def _versions(source: SourceConfig, windows: Sequence[Window]) -> dict[str, str]:
-    """Return what identifies the alerts of each window by its name, as far as the source tells."""
+    """Return what identifies the alerts of each window by its name, as far as can be known."""
     if source.kind != "alerts_parquet" or not windows:
-        return {window.name: "" for window in windows}
+        return {window.name: day_of_search(window.stop_mjd) for window in windows}
     folder = _folder(source)
     return {window.name: digest_json(folder.version(window)) for window in windows}
 

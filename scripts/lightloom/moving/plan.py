@@ -15,7 +15,7 @@ from typing import Any
 from lightloom.errors import ConfigError
 from lightloom.moving.config import MovingConfig
 from lightloom.moving.designations import objects_of_list, only_numbered
-from lightloom.moving.windows import Window, windows
+from lightloom.moving.windows import Window, day_of_search, mjd_of_date, windows
 from lightloom.plan import digest_json
 from lightloom.storage import json_bytes, write_if_changed
 
@@ -134,11 +134,12 @@ def match_key(config: MovingConfig) -> dict[str, Any]:
 
 
 def alert_versions(config: MovingConfig) -> dict[str, str]:
-    """Return what identifies the files of each source of alerts on this machine, by its name."""
+    """Return what identifies the alerts of each source by its name, without asking a service."""
     return {
-        source.name: _version_of_files(Path(source.endpoint))
+        source.name: day_of_search(mjd_of_date(config.stop))
+        if source.kind != "alerts_parquet" or "://" in source.endpoint
+        else _version_of_files(Path(source.endpoint))
         for source in config.sources
-        if source.kind == "alerts_parquet" and "://" not in source.endpoint
     }
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from lightloom.moving.horizons import Horizons
 from lightloom.moving.kowalski import Kowalski
 from lightloom.moving.match import open_kowalski
 from lightloom.moving.merge import ledger, light_curves
+from lightloom.moving.plan import alert_versions
 from lightloom.moving.schema import MATCH
 from lightloom.moving.service import ServiceSpec
 from lightloom.moving.windows import Window
@@ -270,6 +272,34 @@ def test_a_new_month_of_alerts_changes_no_other(
     assert {path.parent.parent.parent.name for path in changed} == {"matches"}
     found = search.results()["objects"]
     assert found.num_rows == len(set(found["candid"].to_pylist())) > 3
+
+
+def test_a_window_that_is_not_over_is_searched_again_on_another_day(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_at(date: str) -> set[str]:
+        monkeypatch.setattr(
+            "lightloom.moving.windows.now", lambda: datetime.fromisoformat(date + "+00:00")
+        )
+        search.laboratory.clear_log()
+        search.run()
+        assert not search.asked("horizons")
+        return {time[:5] for one in search.asked("kowalski") for time in one["times"]}
+
+    # January ends with JD 2458515.5, February with 2458543.5.
+    assert run_at("2019-02-15T12:00") == {"24584", "24585"}
+    begun = alert_versions(search.config)
+    assert run_at("2019-02-15T18:00") == set()
+    matches = search.folder / "matches" / "kowalski"
+    first = written(matches.parent)
+    run_at("2019-02-16T01:00")
+    changed = {path for path, now in written(matches.parent).items() if first[path] != now}
+    assert {path.stem for path in changed} == {"2019-02"}
+    assert changed == set(matches.glob("*/2019-02.parquet"))
+    run_at("2019-03-03T01:00")
+    assert search.asked("kowalski")
+    assert alert_versions(search.config)["kowalski"] == "" != begun["kowalski"]
+    assert run_at("2019-04-01T01:00") == set()
 
 
 def test_an_interrupted_run_goes_on_without_double_or_lost_matches(
