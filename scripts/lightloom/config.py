@@ -5,7 +5,7 @@ Imported whenever the Snakefile is read and in every job, so nothing heavy may b
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -278,6 +278,20 @@ class ArchiveSpec:
             auth=with_absolute(self.auth, "token_file"),
             replies=with_absolute(self.replies, "folder"),
         )
+
+    def as_configured(self, places: Iterable[str], folder: Path) -> set[str]:
+        """Name places as the configuration does, also those that a worker in another folder tells.
+
+        Parameters
+        ----------
+        places : iterable of str
+            Names of places, of this entry or of what `located` makes of it.
+        folder : Path
+            The folder that relative paths begin in.
+        """
+        located = self.located(folder).places
+        names = {str(one): str(place) for one, place in zip(located, self.places, strict=True)}
+        return {names.get(place, place) for place in places}
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> Self:

@@ -217,6 +217,7 @@ def fetch_shard(
         }
         _write_rows(rows_path, archive, shard, attempts, carried, outcome, footer)
         _log.info("%s, shard %s: %s", spec.name, shard_path.stem, _summary(outcome))
+        places = carried.places.union(*(attempt.places for attempt in attempts))
         status = {
             "archive": spec.name,
             "shard": shard_path.stem,
@@ -233,7 +234,7 @@ def fetch_shard(
             "reads": {**vars(search.reads), "seconds": round(time.monotonic() - started, 3)},
             # Of the pieces of work: how far they differ bounds what others will take.
             "squared_reads": {name: search.squares[name] for name in vars(search.reads)},
-            "places": sorted(carried.places.union(*(attempt.places for attempt in attempts))),
+            "places": sorted(spec.as_configured(places, Path.cwd())),
             "methods": sorted(carried.methods.union(*(attempt.methods for attempt in attempts))),
             "retrieved_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         }

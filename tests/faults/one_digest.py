@@ -59,7 +59,7 @@ def on_slurm(project: Project, _: Laboratory) -> Run:
 
 def faulty_then_repaired(project: Project, laboratory: Laboratory) -> Run:
     """A service that fails, a damaged part, and what the next run makes of it."""
-    changed = project.configuration
+    undisturbed, changed = project.configuration, project.configuration
     changed["archives"]["nsc"]["limits"] |= {"targets_per_query": 1}
     project.configure(changed)
     laboratory.faults(FAULTS)
@@ -70,6 +70,8 @@ def faulty_then_repaired(project: Project, laboratory: Laboratory) -> Run:
     assert failed.returncode, "no fault was seen"
     part = next(project.path("parts", "ztf").glob("[!.]*.parquet"))
     part.write_bytes(part.read_bytes()[:-100])
+    # The record of the run tells of its limits.
+    project.configure(undisturbed)
     return project.snakemake()
 
 

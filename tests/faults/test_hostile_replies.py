@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +141,56 @@ def test_absurd_values(
     assert set(rows["objectid"].to_pylist()) <= set(shards[name]["objectid"].to_pylist())
     # Nothing of a reply has become the name of a file.
     assert {path.name for path in tmp_path.iterdir()} <= {".services", "parts", "allsky.parquet"}
+
+
+def test_one_hostile_file_spoils_no_other(
+    laboratory: Laboratory, sky: Path, tmp_path: Path
+) -> None:
+    catalogue = tmp_path / "ztf"
+    shutil.copytree(sky / "ztf_dr24_lc-hats", catalogue)
+    shard = shard_for("ztf", sky, 30)
+    spec = load_spec("ztf", laboratory, {"page_mb": 32, "mem_mb": 1500})
+    run = ServiceRun(tmp_path / "run", replace(spec, endpoint=str(catalogue)))
+    assert run.fetch(shard) is None
+    expected = run.states
+    files = sorted(catalogue.rglob("*.parquet"), key=lambda path: pq.read_metadata(path).num_rows)
+    put_bomb_into(files[-1])
+    again = replace(run, folder=tmp_path / "again")
+    again.fetch(shard)
+    failed = [row for row in again.targets if row["state"] == "failed"]
+    assert 0 < len(failed) < shard.num_rows
+    for row in failed:
+        assert row["error_class"] == "permanent"
+        assert re.search(
+            rf"{re.escape(str(files[-1]))}: found a page of \d+ MB, unpacked, in column"
+            r" 'lightcurve\.mag\.\S+ \(\d{4} bytes in the file\), expected at most limits\.page_mb,"
+            " 32 MB",
+            row["message"],
+        )
+    others = {name: state for name, state in again.states.items() if state != "failed"}
+    assert others == {name: expected[name] for name in others}
+
+
+def put_bomb_into(file: Path) -> None:
+    """Let every list of magnitudes be long, and of zeros: a page of many MB in a few bytes."""
+    table = pq.read_table(file, partitioning=None)
+    curves = table["lightcurve"].combine_chunks()
+    names = [field.name for field in curves.type]
+    magnitudes = curves.type.field("mag").type.value_type
+    offsets = np.linspace(0, 10_000_000, len(curves) + 1).astype(np.int32)
+    zeros = pa.array(np.zeros(offsets[-1]), magnitudes)
+    fields = [
+        pa.ListArray.from_arrays(offsets, zeros) if name == "mag" else curves.field(name)
+        for name in names
+    ]
+    place = table.column_names.index("lightcurve")
+    bomb = pa.StructArray.from_arrays(fields, names)
+    pq.write_table(
+        table.set_column(place, "lightcurve", bomb),
+        file,
+        compression="zstd",
+        use_dictionary=False,
+        write_page_index=True,
+        data_page_size=1 << 30,
+        max_rows_per_page=1 << 30,
+    )

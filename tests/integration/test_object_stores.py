@@ -131,7 +131,7 @@ def test_an_object_that_is_replaced(
     remote = spec.endpoint + str(path).removeprefix(local.endpoint)
     with (
         pytest.raises(ArchiveError, match=r"Npix=100\.parquet: changed while it was read"),
-        CatalogFile(remote, spec.storage_options),
+        CatalogFile(remote, spec.storage_options, spec.page_mb),
     ):
         path.write_bytes(path.read_bytes()[::-1])
 

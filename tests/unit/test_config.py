@@ -803,6 +803,10 @@ def test_paths_for_workers_in_another_folder(config: Config) -> None:
     located = archives["ztf"].located(Path("/run"))
     assert (located.endpoint, located.auth["token_file"]) == ("/run/sky/ztf", "/run/t")
     assert archives["unwise"].located(Path("/run")) == archives["unwise"]
+    # Results do not tell on which machine they were made.
+    ztf = archives["ztf"]
+    for place in (ztf.place, located.place):
+        assert ztf.as_configured([str(place)], Path("/run")) == {"archive (sky/ztf)"}
 
 
 def test_schema_knows_the_columns_of_light_curves() -> None:

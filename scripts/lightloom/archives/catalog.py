@@ -49,6 +49,7 @@ class CatalogArchive(Archive):
             object_id=columns["object_id"],
             partition=columns.get("partition", ""),
             storage_options=self.spec.place.options,
+            page_mb=self.spec.limits["page_mb"],
         )
 
     def _searched(self, endpoint: str) -> CatalogSpec:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lightloom.catalogs.geometry import FloatArray, IntArray
+from lightloom.catalogs.page_limit import CheckedPages, ChunkPages, PageLimit
 from lightloom.catalogs.storage import CountedFile
 from lightloom.errors import ArchiveSchemaError, DamagedFileError, TransientArchiveError
 
@@ -23,6 +24,10 @@ _REMOTE_BUFFER_BYTES = 16 << 20
 #: Decoded at a time.
 _BATCH_BYTES = 16 << 20
 _BATCH_ROWS = 1 << 16
+
+#: Codecs whose readers all stop at the size in the header of a page. DataFusion unpacks pages of
+#: other codecs to their end.
+_BOUNDED_CODECS = ("UNCOMPRESSED", "SNAPPY")
 
 
 @contextmanager
@@ -136,6 +141,8 @@ class CatalogFile:
     path : str
     storage_options : mapping
         Options of the fsspec file system.
+    page_mb : float
+        Largest page that is unpacked [MB].
 
     Raises
     ------
@@ -145,14 +152,16 @@ class CatalogFile:
         If the store does not answer.
     """
 
-    def __init__(self, path: str, storage_options: Mapping[str, Any]) -> None:
+    def __init__(self, path: str, storage_options: Mapping[str, Any], page_mb: float) -> None:
         self.path = path
+        self.page_limit = PageLimit(path, page_mb)
         self.source = CountedFile(path, storage_options)
+        self._checked = CheckedPages(self.source)
         buffer_size = _LOCAL_BUFFER_BYTES if self.source.local else _REMOTE_BUFFER_BYTES
         try:
             with decoding(path):
                 self.parquet = pq.ParquetFile(
-                    self.source,
+                    self._checked,
                     pre_buffer=False,
                     buffer_size=buffer_size,
                     page_checksum_verification=True,
@@ -246,6 +255,43 @@ class CatalogFile:
             (row_group, rows[bounds[row_group] : bounds[row_group + 1]] - first)
             for row_group, first in enumerate(self.first_rows[:-1])
             if bounds[row_group] < bounds[row_group + 1]
+        ]
+
+    def batches(self, row_group: int, leaves: Sequence[Leaf]) -> Iterator[pa.RecordBatch]:
+        """Decode columns of a row group, a little at a time, as long as their pages are small."""
+        self._checked.expect(self._pages(row_group, leaves))
+        yield from batches(self.parquet, row_group, leaves)
+
+    def has_bounded_pages(self, leaves: Sequence[Leaf]) -> bool:
+        """Tell whether pages of some columns take no more than their headers say, whoever reads."""
+        return all(
+            chunk.compression in _BOUNDED_CODECS
+            for row_group in range(self.metadata.num_row_groups)
+            for leaf in leaves
+            for chunk in self.chunks(row_group, leaf)
+        )
+
+    def check_pages(self, leaves: Sequence[Leaf]) -> None:
+        """Look at all pages of some columns of a local file, for a reader that opens it itself.
+
+        Raises
+        ------
+        ArchiveError
+            If one is too large.
+        DamagedFileError
+            If there is something else in their place.
+        """
+        with self.source.mapped() as content:
+            for row_group in range(self.metadata.num_row_groups):
+                for pages in self._pages(row_group, leaves):
+                    pages.check_mapped(content)
+
+    def _pages(self, row_group: int, leaves: Sequence[Leaf]) -> list[ChunkPages]:
+        group = self.metadata.row_group(row_group)
+        return [
+            ChunkPages.of(self.page_limit, self.parquet, row_group, number)
+            for number in range(group.num_columns)
+            if any(leaf.stored_in(group.column(number).path_in_schema) for leaf in leaves)
         ]
 
     def chunks(self, row_group: int, leaf: Leaf) -> list[pq.ColumnChunkMetaData]:

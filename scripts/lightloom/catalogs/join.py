@@ -190,7 +190,7 @@ def _nothing(
     by_targets, _ = plan_searches(catalog, search.ra_deg, search.dec_deg, radius_arcsec)
     partition = by_targets[0].partition if by_targets else catalog.partitions[0]
     path = partition_files(partition, spec.storage_options)[0]
-    with CatalogFile(path, spec.storage_options) as file:
+    with CatalogFile(path, spec.storage_options, spec.page_mb) as file:
         leaves = [file.leaf(name) for name in columns]
         object_id = file.leaf(spec.object_id)
         _refuse_lists(path, leaves)

@@ -35,6 +35,8 @@ class CatalogSpec:
         Partition key of a ``hive`` catalogue; its trailing number is the HEALPix order.
     storage_options : mapping
         Options of the fsspec file system.
+    page_mb : float
+        Largest page of a file that is unpacked [MB].
     """
 
     endpoint: str
@@ -44,6 +46,7 @@ class CatalogSpec:
     object_id: str
     partition: str = ""
     storage_options: Mapping[str, Any] = field(default_factory=dict)
+    page_mb: float = 256.0
 
 
 class Partition(NamedTuple):

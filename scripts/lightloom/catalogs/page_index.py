@@ -253,6 +253,8 @@ def _append_chunk(
         for field in _DATA_HEADERS
         if field in header
     )
+    if preface:
+        headers.append(read_struct(preface)[0])
     decoded_bytes = sum(value(header, _PAGE_DECODED_BYTES) for header in headers)
     for page in stored:
         output += page

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from lightloom.catalogs.files import CatalogFile, Key, Leaf, batches, decoding, degrees
 from lightloom.catalogs.geometry import FloatArray, IntArray, Neighbourhoods
 from lightloom.catalogs.page_index import PageIndex, Pages
+from lightloom.catalogs.page_limit import ChunkPages
 from lightloom.catalogs.storage import Range
 
 #: Read and decoded at a time.
@@ -192,6 +193,8 @@ class PageRangeReader:
             ) as parquet,
         ):
             for row_group, one in enumerate(selections):
+                pages = ChunkPages.of(self._file.page_limit, parquet, row_group, 0)
+                pages.check(pages.start, file_of_pages[pages.start : pages.end])
                 first = 0
                 for batch in batches(parquet, row_group):
                     here = slice(*np.searchsorted(one.positions, [first, first + batch.num_rows]))

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lightloom.catalogs.files import CatalogFile, Key, Leaf, batches, decoding, degrees
+from lightloom.catalogs.files import CatalogFile, Key, Leaf, decoding, degrees
 from lightloom.catalogs.geometry import FloatArray, IntArray, Neighbourhoods
 
 
@@ -112,7 +112,7 @@ class RowGroupReader:
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield the batches of a row group, each with the number of its first row in the file."""
         first = int(self._file.first_rows[row_group])
-        for batch in batches(self._file.parquet, row_group, leaves):
+        for batch in self._file.batches(row_group, leaves):
             yield first, batch
             first += batch.num_rows
 
@@ -122,7 +122,7 @@ class RowGroupReader:
         taken = []
         for row_group, local in self._file.by_row_group(rows):
             first = 0
-            for batch in batches(self._file.parquet, row_group, leaves):
+            for batch in self._file.batches(row_group, leaves):
                 here = slice(*np.searchsorted(local, [first, first + batch.num_rows]))
                 if here.start < here.stop:
                     columns = pa.record_batch([leaf.of(batch) for leaf in leaves], schema=schema)

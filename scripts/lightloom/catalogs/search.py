@@ -215,7 +215,7 @@ def _search_file(
     joined_ids: pa.Array | None,
     most_rows: int | None,
 ) -> _FileMatches:
-    with CatalogFile(path, spec.storage_options) as file:
+    with CatalogFile(path, spec.storage_options, spec.page_mb) as file:
         leaves = [file.leaf(name) for name in dict.fromkeys([spec.object_id, *columns])]
         key = file.key()
         reader = _reader(file, spec, key, leaves, is_joined=joined_ids is not None)
@@ -264,10 +264,13 @@ def _reader(
         # Each query of DataFusion reads pages of the key anew: of detections, with little else to
         # read and one more query for their ids, it reads up to five times as much.
         if key and file.source.local and not is_joined:
-            # DataFusion takes long to load and much memory, and remote files are read without it.
-            from lightloom.catalogs.pages import PageReader
+            read = [file.leaf(key.column), ra, dec, *leaves]
+            if file.has_bounded_pages(read):
+                file.check_pages(read)
+                # DataFusion takes long to load and much memory; remote files are read without it.
+                from lightloom.catalogs.pages import PageReader
 
-            return PageReader(file, ra, dec, key)
+                return PageReader(file, ra, dec, key)
         if all(len(file.chunks(0, leaf)) == 1 for leaf in leaves):
             return PageRangeReader(file, ra, dec, key, leaves)
     return RowGroupReader(file, ra, dec, key)

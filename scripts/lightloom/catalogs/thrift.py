@@ -4,6 +4,7 @@ pyarrow does not tell where the pages of a column lie; the footer and the page i
 read without knowing their definition, so that they can be written again as they were.
 """
 
+from mmap import mmap
 from typing import Any
 
 #: Types of values in the compact protocol.
@@ -11,6 +12,10 @@ TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range
 
 #: Fields of a struct by their number, each with its type. A list is its element type and elements.
 Struct = dict[int, tuple[int, Any]]
+
+
+class CutOffError(ValueError):
+    """A struct is not whole."""
 
 
 def value(struct: Struct, field: int) -> Any:
@@ -24,11 +29,13 @@ def elements(struct: Struct, field: int) -> list[Any]:
     return found
 
 
-def read_struct(content: bytes, start: int = 0) -> tuple[Struct, int]:
+def read_struct(content: bytes | mmap, start: int = 0) -> tuple[Struct, int]:
     """Decode the struct that begins at an offset, and return it with the offset of its end.
 
     Raises
     ------
+    CutOffError
+        If there is the begin of a struct.
     ValueError
         If there is no struct.
     """
@@ -36,7 +43,9 @@ def read_struct(content: bytes, start: int = 0) -> tuple[Struct, int]:
     try:
         return reader.struct(), reader.position
     except IndexError as error:
-        raise ValueError("a Thrift struct is cut off") from error
+        raise CutOffError("a Thrift struct is cut off") from error
+    except RecursionError as error:
+        raise ValueError("Thrift structs lie too deep in each other") from error
 
 
 def write_struct(struct: Struct) -> bytes:
@@ -47,7 +56,7 @@ def write_struct(struct: Struct) -> bytes:
 
 
 class _Reader:
-    def __init__(self, content: bytes, start: int) -> None:
+    def __init__(self, content: bytes | mmap, start: int) -> None:
         self._content = content
         self.position = start
 
@@ -83,8 +92,11 @@ class _Reader:
         return self._content[self.position - 1]
 
     def _bytes(self, length: int) -> bytes:
-        self.position += length
-        return self._content[self.position - length : self.position]
+        start, self.position = self.position, self.position + length
+        found = self._content[start : self.position]
+        if len(found) < length:
+            raise IndexError
+        return found
 
     def _varint(self) -> int:
         decoded = shift = 0

@@ -115,6 +115,11 @@ def _check_whole(hdu: fits.BinTableHDU, content: bytes, name: str) -> None:
     end = place["datLoc"] + place["datSpan"]
     if end > len(content):
         raise DamagedFileError(f"{name}: has {len(content)} bytes, but its table ends at {end}")
+    # Rows without a byte are free for the file, and not for who reads them.
+    if hdu.header["NAXIS2"] > place["datSpan"]:
+        raise DamagedFileError(
+            f"{name}: announces {hdu.header['NAXIS2']} rows in {place['datSpan']} bytes"
+        )
     # Words of a unit with a checksum add up to -0 in ones' complement (FITS 4.0, appendix J).
     # astropy compares it only where there is a DATASUM too, which these files do not have.
     unit = content[place["hdrLoc"] : end]
@@ -146,13 +151,19 @@ def _table(
     def numbers(key: str) -> FloatArray:
         if key not in columns:
             return np.full(n_rows, np.nan)
-        return np.asarray(data[columns[key]], np.float64)
+        values = np.asarray(data[columns[key]])
+        if values.ndim != 1 or values.dtype.kind not in "fiu":
+            raise ArchiveSchemaError(
+                f"{name}: column {columns[key]!r} has the format"
+                f" {hdu.columns[columns[key]].format!r}, expected one number in each row"
+            )
+        return values.astype(np.float64)
 
-    flags = data[columns["quality"]] if "quality" in columns else np.zeros(n_rows)
+    flags = numbers("quality") if "quality" in columns else np.zeros(n_rows)
     table = {
         "time_mjd": _time_mjd(header, numbers("time"), name),
         **{key: numbers(key) for key in _FLUXES},
-        "quality": np.asarray(flags, np.int64),
+        "quality": flags.astype(np.int64),
         "crowdsap": np.full(n_rows, _number(header, "CROWDSAP")),
         "exposure_s": np.full(n_rows, _number(header, "TIMEDEL") * _SECONDS_PER_DAY),
     }

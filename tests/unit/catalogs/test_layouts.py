@@ -17,7 +17,7 @@ from lightloom.catalogs.markers import marker
 from lightloom.catalogs.planning import plan_searches
 from lightloom.catalogs.search import search_partition
 
-PAGES, ROW_GROUPS = "datafusion page index", "pyarrow row groups"
+PAGES, ROW_GROUPS = "page ranges", "pyarrow row groups"
 BASE_PIXELS = [(0, cell) for cell in range(12)]
 
 

@@ -1,11 +1,15 @@
 """Light curves in FITS files: their times, units and damages."""
 
+import bz2
 import contextlib
+import gzip
+import lzma
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -127,3 +131,46 @@ def test_file_cut_short_is_noticed(content: bytes, data: st.DataObject) -> None:
 def test_what_is_no_fits_is_called_damaged(content: bytes) -> None:
     with pytest.raises(DamagedFileError, match=r"x\.fits: cannot be read as FITS"):
         read_lightcurve_fits(content, name="x.fits")
+
+
+def with_rows(content: bytes, n_rows: int, row_bytes: int) -> bytes:
+    """Let the table announce other rows, without a checksum."""
+    changed = content.replace(b"CHECKSUM=", b"COMMENT  ")
+    for key, old, new in (("NAXIS2", 4, n_rows), ("NAXIS1", 28, row_bytes)):
+        card = f"{key}  = {old:20d}".encode()
+        assert card in changed
+        changed = changed.replace(card, f"{key}  = {new:20d}".encode())
+    return changed
+
+
+def test_rows_without_bytes_are_not_given_memory(content: bytes) -> None:
+    empty = with_rows(content, 10**10, 0)
+    for format_ in (b"D", b"E", b"J"):
+        empty = empty.replace(b"= '" + format_ + b" ", b"= '0" + format_)
+    with pytest.raises(DamagedFileError, match="announces 10000000000 rows in 0 bytes"):
+        read_lightcurve_fits(empty, name="a.fits")
+    with pytest.raises(DamagedFileError, match=r"a\.fits: has \d+ bytes, but its table ends at"):
+        read_lightcurve_fits(with_rows(content, 10**10, 28), name="a.fits")
+
+
+def test_a_packed_file_is_not_unpacked() -> None:
+    for pack in (gzip.compress, bz2.compress, lzma.compress):
+        with pytest.raises(DamagedFileError, match="cannot be read as FITS"):
+            read_lightcurve_fits(pack(bytes(1 << 20)), name="a.fits")
+
+
+@pytest.mark.parametrize("format_", ["1PD(5)", "8A", "8L", "C", "8X"])
+@pytest.mark.parametrize("name", ["TIME", "QUALITY"])
+def test_columns_without_a_number_in_each_row_are_refused(
+    tmp_path: Path, format_: str, name: str
+) -> None:
+    path = write_fits(tmp_path / "lc.fits")
+    with fits.open(path) as hdus:
+        columns = [
+            fits.Column(name, format_) if column.name == name else column
+            for column in hdus[1].columns
+        ]
+        table = fits.BinTableHDU.from_columns(columns, hdus[1].header, nrows=4)
+        table.writeto(tmp_path / "other.fits", checksum=True)
+    with pytest.raises(ArchiveSchemaError, match=rf"column '{name}' has the format"):
+        read_lightcurve_fits(tmp_path / "other.fits")

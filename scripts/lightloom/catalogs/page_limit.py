@@ -1,0 +1,250 @@
+"""The pages of a Parquet file before they are unpacked: a few bytes can become gigabytes.
+
+A page says in its header how large it is unpacked, and pyarrow gives it as much memory, no less and
+no more. So the headers are looked at first, on the way from the file to whoever decodes it.
+
+The numbers of fields are those of ``parquet.thrift`` in Apache Parquet 2.11.
+"""
+
+import mmap
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, Self
+
+import pyarrow.parquet as pq
+
+from lightloom.catalogs.thrift import CutOffError, Struct, read_struct, value
+from lightloom.errors import ArchiveError, DamagedFileError
+
+# Fields of PageHeader, and of the headers of data pages, old and new.
+_UNPACKED_BYTES, _STORED_BYTES, _DATA_HEADERS, _N_VALUES = 2, 3, (5, 8), 1
+
+#: What a value takes at the most, but for texts, which are no longer than their page.
+_VALUE_BYTES = 8
+
+
+class PageLimit(NamedTuple):
+    """How large a page may be.
+
+    Attributes
+    ----------
+    path : str
+        The file, for messages.
+    page_mb : float
+        Largest page, unpacked [MB].
+    """
+
+    path: str
+    page_mb: float
+
+
+class ChunkPages:
+    """The pages of a column chunk, whose headers are checked one after the other.
+
+    Parameters
+    ----------
+    limit : PageLimit
+    column : str
+        Its path in the schema of the file.
+    start, end : int
+        Range of the chunk in the file.
+    unpacked_bytes : int
+        What all pages together take unpacked, by the account of the footer.
+    is_list : bool
+        Whether a row has many values, which are decoded together.
+    """
+
+    def __init__(
+        self,
+        limit: PageLimit,
+        column: str,
+        start: int,
+        end: int,
+        unpacked_bytes: int,
+        *,
+        is_list: bool,
+    ) -> None:
+        self._limit = limit
+        self._column = column
+        self.start = start
+        self.end = end
+        self._unpacked_bytes = unpacked_bytes
+        self._is_list = is_list
+        self._restart()
+
+    @classmethod
+    def of(cls, limit: PageLimit, parquet: pq.ParquetFile, row_group: int, column: int) -> Self:
+        """Return the pages of a column, given by its number, in a row group."""
+        chunk = parquet.metadata.row_group(row_group).column(column)
+        starts = [chunk.data_page_offset]
+        if chunk.has_dictionary_page:
+            starts.append(chunk.dictionary_page_offset)
+        return cls(
+            limit,
+            chunk.path_in_schema,
+            min(starts),
+            min(starts) + chunk.total_compressed_size,
+            chunk.total_uncompressed_size,
+            is_list=parquet.schema.column(column).max_repetition_level > 0,
+        )
+
+    def _restart(self) -> None:
+        self._position = self._next_header = self.start
+        self._begun = b""
+        self._found_bytes = 0
+
+    def check(self, position: int, content: bytes) -> None:
+        """Check the pages whose headers end in a piece of the chunk.
+
+        Parameters
+        ----------
+        position : int
+            Where the piece begins in the file: after the one before it, or at the start again.
+        content : bytes
+            The piece; what is behind the end of the chunk does not count.
+
+        Raises
+        ------
+        ArchiveError
+            If a page is too large.
+        DamagedFileError
+            If there is no page, or the footer tells of smaller ones.
+        """
+        if position == self.start:
+            self._restart()
+        if position != self._position:
+            raise DamagedFileError(
+                f"{self._limit.path}: found bytes from {position} on in column {self._column!r},"
+                f" expected those from {self._position} on: its chunk is within another one"
+            )
+        content = content[: self.end - position]
+        self._position += len(content)
+        if self._begun:
+            content = self._begun + content
+            position -= len(self._begun)
+            self._begun = b""
+        while self._next_header < self._position:
+            at = self._next_header - position
+            try:
+                header, behind = read_struct(content, at)
+            except CutOffError:
+                if self._position == self.end:
+                    raise self._damaged("a header that is cut off") from None
+                self._begun = content[at:]
+                return
+            except ValueError as error:
+                raise self._damaged(str(error)) from error
+            self._next_header = position + behind + self._stored_bytes(header)
+
+    def check_mapped(self, content: mmap.mmap) -> None:
+        """Check all pages of the chunk in a file that is mapped into memory.
+
+        Raises
+        ------
+        ArchiveError, DamagedFileError
+            As `check` does.
+        """
+        self._restart()
+        while self._next_header < self.end:
+            try:
+                header, behind = read_struct(content, self._next_header)
+            except ValueError as error:
+                raise self._damaged(str(error)) from error
+            self._next_header = behind + self._stored_bytes(header)
+
+    def _stored_bytes(self, header: Struct) -> int:
+        """Check the header of a page, and return how many bytes follow it."""
+        try:
+            unpacked_bytes, stored_bytes = (
+                int(value(header, field)) for field in (_UNPACKED_BYTES, _STORED_BYTES)
+            )
+            n_values = sum(
+                int(value(value(header, field), _N_VALUES))
+                for field in _DATA_HEADERS
+                if field in header
+            )
+        except (KeyError, TypeError) as error:
+            raise self._damaged(f"a header without {error}") from error
+        if min(unpacked_bytes, stored_bytes, n_values) < 0:
+            raise self._damaged("a negative size")
+        most_bytes = self._limit.page_mb * 1e6
+        needed_bytes = max(unpacked_bytes, n_values * _VALUE_BYTES if self._is_list else 0)
+        if needed_bytes > most_bytes:
+            raise ArchiveError(
+                f"{self._limit.path}: found a page of {needed_bytes / 1e6:.3g} MB, unpacked, in"
+                f" column {self._column!r} ({stored_bytes} bytes in the file), expected at most"
+                f" limits.page_mb, {self._limit.page_mb:g} MB; if the file is sound, raise"
+                " limits.page_mb, and limits.mem_mb with it"
+            )
+        self._found_bytes += unpacked_bytes
+        if self._found_bytes > self._unpacked_bytes:
+            raise DamagedFileError(
+                f"{self._limit.path}: found pages of at least {self._found_bytes} bytes, unpacked,"
+                f" in column {self._column!r}, expected {self._unpacked_bytes} as its footer says"
+            )
+        return stored_bytes
+
+    def _damaged(self, found: str) -> DamagedFileError:
+        return DamagedFileError(
+            f"{self._limit.path}: cannot be decoded (found {found} in column {self._column!r},"
+            f" expected a page at {self._next_header})"
+        )
+
+
+class BinaryFile(Protocol):
+    """What pyarrow needs of a file."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+
+    def read(self, size: int = -1) -> bytes:
+        """Read from the position on."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move to an offset and return the position."""
+
+    def tell(self) -> int:
+        """Return the position."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class CheckedPages:
+    """A binary file, the pages in which are checked while pyarrow reads them.
+
+    Parameters
+    ----------
+    source : binary file
+    """
+
+    def __init__(self, source: BinaryFile) -> None:
+        self._source = source
+        self._chunks: list[ChunkPages] = []
+        self.seek = source.seek
+        self.tell = source.tell
+        self.close = source.close
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file is closed."""
+        return self._source.closed
+
+    def expect(self, chunks: Sequence[ChunkPages]) -> None:
+        """Say which column chunks are going to be read, each from its start on."""
+        self._chunks = list(chunks)
+
+    def read(self, size: int = -1) -> bytes:
+        """Read from the position on.
+
+        Raises
+        ------
+        ArchiveError, DamagedFileError
+            As `ChunkPages.check` does.
+        """
+        position = self._source.tell()
+        content = self._source.read(size)
+        within = [chunk for chunk in self._chunks if chunk.start <= position < chunk.end]
+        for chunk in within:
+            chunk.check(position, content)
+        return content
