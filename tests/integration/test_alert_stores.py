@@ -93,7 +93,6 @@ def search(
     return search
 
 
-@pytest.mark.filterwarnings("default")
 def test_the_same_matches_from_everywhere(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
     records = search.run()
     assert states(records) == {"data", "searched_empty"}
