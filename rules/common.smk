@@ -164,7 +164,7 @@ MOVING = (
     else load_moving_plan(RUN.moving, RUN.results)
 )
 if MINE and MOVING_REQUESTED:
-    set_aside_open(MOVING)
+    set_aside_open(MOVING, RUN.moving)
 if dry_run():
     LOCK.release()
 MATCH_KEY = match_key(RUN.moving) if RUN.moving else {}

@@ -48,7 +48,7 @@ def read_bytes(path: str, storage_options: Mapping[str, Any]) -> bytes | None:
             return None
         return content
 
-    return _transported(path, storage_options, read)
+    return transported(path, storage_options, read)
 
 
 def file_version(path: str, storage_options: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,11 +63,15 @@ def file_version(path: str, storage_options: Mapping[str, Any]) -> dict[str, Any
     def version() -> dict[str, Any]:
         file_system, inner = url_to_fs(path, **storage_options)
         file_system.invalidate_cache()
-        found = file_system.info(inner)
-        told = {name: found[name] for name in _VERSION if found.get(name) is not None}
-        return {name: value if name == "size" else str(value) for name, value in told.items()}
+        return version_in(file_system.info(inner))
 
-    return _transported(path, storage_options, version)
+    return transported(path, storage_options, version)
+
+
+def version_in(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what differs once a file's content does, of what its file system tells of it."""
+    told = {name: info[name] for name in _VERSION if info.get(name) is not None}
+    return {name: value if name == "size" else str(value) for name, value in told.items()}
 
 
 def names_in(folder: str, storage_options: Mapping[str, Any]) -> list[str]:
@@ -84,8 +88,41 @@ def names_in(folder: str, storage_options: Mapping[str, Any]) -> list[str]:
         entries: list[str] = file_system.ls(inner, detail=False)
         return entries
 
-    found = _transported(folder, storage_options, names)
+    found = transported(folder, storage_options, names)
     return sorted(entry.rstrip("/").rpartition("/")[2] for entry in found)
+
+
+def transported(path: str, storage_options: Mapping[str, Any], request: Callable[[], _T]) -> _T:
+    """Make a request, more than once if it breaks off.
+
+    Parameters
+    ----------
+    path : str
+        What is asked for, for messages.
+    storage_options : mapping
+        Options of the fsspec file system.
+    request : callable
+        May raise whatever the file system raises.
+
+    Raises
+    ------
+    ArchiveError
+        Which file the failure belongs to and, by its class, whether it may pass.
+    """
+
+    def attempt() -> _T:
+        try:
+            return request()
+        # Every transport library has exceptions of its own, without a common class.
+        except Exception as error:
+            raise archive_error(path, storage_options, error) from error
+
+    return Retrying(
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_exponential(_FIRST_WAIT_S),
+        retry=retry_if_exception_type(TransientArchiveError),
+        reraise=True,
+    )(attempt)
 
 
 class CountedFile:
@@ -220,7 +257,7 @@ class CountedFile:
         return {name: found[name] for name in _VERSION if name in found}
 
     def _transported(self, request: Callable[[], _T]) -> _T:
-        return _transported(self.path, self._storage_options, request)
+        return transported(self.path, self._storage_options, request)
 
     def _read_runs(self, runs: Sequence[Range]) -> list[bytes]:
         contents: dict[Range, bytes] = {}
@@ -282,27 +319,3 @@ def _runs(ranges: Iterable[Range], gap_bytes: int) -> list[Range]:
                 continue
         runs.append((start, end))
     return runs
-
-
-def _transported(path: str, storage_options: Mapping[str, Any], request: Callable[[], _T]) -> _T:
-    """Make a request, more than once if it breaks off.
-
-    Raises
-    ------
-    ArchiveError
-        Which file the failure belongs to and, by its class, whether it may pass.
-    """
-
-    def attempt() -> _T:
-        try:
-            return request()
-        # Every transport library has exceptions of its own, without a common class.
-        except Exception as error:
-            raise archive_error(path, storage_options, error) from error
-
-    return Retrying(
-        stop=stop_after_attempt(_ATTEMPTS),
-        wait=wait_exponential(_FIRST_WAIT_S),
-        retry=retry_if_exception_type(TransientArchiveError),
-        reraise=True,
-    )(attempt)
