@@ -134,8 +134,10 @@ rule check_moving:
 rule comets:
     """Moving objects: tracks, matched alerts, light curves, ledger and figures."""
     input:
-        expand("<results>/moving/matches/{block}.json", block=MOVING.blocks),
+        expand("<results>/moving/{kind}/{block}.json", kind=["ephemerides", "matches"], block=MOVING.blocks),
+        "<results>/moving/objects",
         "<results>/moving/lightcurves.parquet",
+        "<results>/moving/labelled.parquet",
         "<results>/moving/ledger.parquet",
         expand("<results>/moving/report/{block}", block=MOVING.blocks),
         "<results>/moving/summary.json",

@@ -70,7 +70,7 @@ def listed(text: str, label: str) -> set[str]:
 def test_every_file_is_asked_for(finished: Project, target: str) -> None:
     """One that is missing would not be noticed behind a later one that is there."""
     text = finished.snakemake("--dry-run", "--forceall", target=target).output
-    of_target = text.partition(f"localrule {target}:\n")[2].partition("\n\n")[0]
+    of_target = text.partition(f"rule {target}:\n")[2].partition("\n\n")[0]
     made = {name for name in listed(text, "output") if name.startswith("results/")}
     assert len(made) > 20
     assert made == listed(of_target, "input")
