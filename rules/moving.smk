@@ -134,7 +134,11 @@ rule check_moving:
 rule comets:
     """Moving objects: tracks, matched alerts, light curves, ledger and figures."""
     input:
-        expand("<results>/moving/{kind}/{block}.json", kind=["ephemerides", "matches"], block=MOVING.blocks),
+        expand(
+            "<results>/moving/{kind}/{block}.json",
+            kind=["ephemerides", "matches"],
+            block=MOVING.blocks,
+        ),
         "<results>/moving/objects",
         "<results>/moving/lightcurves.parquet",
         "<results>/moving/labelled.parquet",
