@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfil
 # Each job would compile every import again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test unit faults chaos lint lock sbom clean
+.PHONY: run test unit lightkurve faults chaos lint lock sbom clean
 
 run: $(READY)
 	$(BIN)/snakemake --cores all
@@ -51,16 +51,24 @@ $(READY): envs/requirements.lock pyproject.toml
 	$(BIN)/python -m compileall -q -j 0 .venv/lib scripts || true
 	touch $@
 
+# lightkurve wants an older pandas, and has an environment of its own; its tests are skipped without.
+lightkurve: .venv/lightkurve/ready
+.venv/lightkurve/ready: envs/lightkurve.lock | $(READY)
+	$(PYTHON) -m venv .venv/lightkurve
+	.venv/lightkurve/bin/python -m pip install --quiet --require-hashes --no-deps --requirement envs/lightkurve.lock
+	touch $@
+
 # What is installed, with licences and hashes, as sbom.cdx.json (CycloneDX); fails if a licence is not allowed.
 sbom: $(READY)
 	$(PYTEST) --numprocesses 0 tests/unit/test_sbom.py
 	$(BIN)/python -m lightloom.sbom sbom.cdx.json
 
 # Needs uv (https://docs.astral.sh/uv).
+COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-header --no-annotate --upgrade --quiet
 lock:
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade --quiet \
-		--output-file envs/requirements.lock
+	$(COMPILE) pyproject.toml --group dev --output-file envs/requirements.lock
+	$(COMPILE) envs/lightkurve.in --output-file envs/lightkurve.lock
 
 clean:
 	rm -rf .venv .snakemake results sky

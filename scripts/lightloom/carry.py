@@ -31,7 +31,15 @@ from lightloom.storage import sha256_file, write_json
 _ASKED = [name for name in SHARD.names if name not in ("objectid", "_healpix_29")]
 
 #: What a status says of a finished target besides the number of its rows.
-_OUTCOME = ("state", "n_sources", "match_arcsec", "error_class", "message")
+_OUTCOME = (
+    "state",
+    "n_sources",
+    "match_arcsec",
+    "n_offsets",
+    "n_offset_matches",
+    "error_class",
+    "message",
+)
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +53,7 @@ class Carried:
     targets : ndarray of int64, shape (n,)
         Their rows in the shard, ascending.
     outcome : dict of str to list
-        ``state``, ``n_sources``, ``match_arcsec``, ``error_class`` and ``message`` of each.
+        What their status says of each, all but the number of its rows.
     streams : list of iterator of pyarrow.Table
         Their light curves (``TARGET_ROWS``, ``target`` being the row in the shard), each stream
         ordered by target.

@@ -29,6 +29,7 @@ SETTINGS = (
     "kind",
     "query_version",
     "radius_arcsec",
+    "chance_offset_arcsec",
     "epoch_jyear",
     "annual_parallax",
     "columns",
@@ -161,6 +162,7 @@ class ArchiveSpec:
     storage_options: dict[str, Any]
     query_version: int
     radius_arcsec: float
+    chance_offset_arcsec: float
     epoch_jyear: float
     annual_parallax: bool
     missing: list[float]

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 import lightloom
 from lightloom.archives import get_archive
-from lightloom.archives.base import SOURCES, Answer, Archive, Request, RequestPlan
+from lightloom.archives.base import OFFSET_COUNTS, SOURCES, Answer, Archive, Request, RequestPlan
 from lightloom.carry import Carried, carry, keep_until_merged, target_hashes
 from lightloom.cluster.answers import answers
 from lightloom.cluster.client import dask_client
@@ -97,6 +97,16 @@ def _count_sources(attempts: list[Attempt], outcome: Outcome) -> None:
     targets = found["target"].to_numpy()
     outcome.n_sources[targets] = found["survey_object_id_count_distinct"].to_numpy()
     outcome.match_arcsec[targets] = found["match_arcsec_min"].to_numpy()
+
+
+def _count_offsets(attempts: list[Attempt], outcome: Outcome) -> None:
+    for attempt in attempts:
+        offsets = attempt.offsets()
+        # A target near the border of partitions is in several answers.
+        for name in OFFSET_COUNTS.names[1:]:
+            np.add.at(
+                getattr(outcome, name), offsets["target"].to_numpy(), offsets[name].to_numpy()
+            )
 
 
 def _write_rows(
@@ -197,6 +207,7 @@ def fetch_shard(
     if spec.replies and not spec.is_replayed:
         keep_searches(spec, shard_path.stem, shard, attempts)
     _count_sources(attempts, outcome)
+    _count_offsets(attempts, outcome)
     with _scratch_folder(unfinished_path(part_path, ".scratch")) as scratch:
         rows_path = scratch / "part.parquet"
         footer = {

@@ -38,6 +38,8 @@ _TARGET_FIELDS = (
     "n_rows",
     "n_sources",
     "match_arcsec",
+    "n_offsets",
+    "n_offset_matches",
     "error_class",
     "message",
 )
@@ -291,6 +293,8 @@ def _ledger_piece(
             "n_rows": pa.repeat(0, n_targets),
             "n_sources": pa.repeat(0, n_targets),
             "match_arcsec": pa.nulls(n_targets, pa.float64()),
+            "n_offsets": pa.repeat(0, n_targets),
+            "n_offset_matches": pa.repeat(0, n_targets),
             "error_class": pa.nulls(n_targets, pa.string()),
             "message": pa.nulls(n_targets, pa.string()),
         }

@@ -21,6 +21,8 @@ class Outcome:
     n_rows: NDArray[np.int64]
     n_sources: NDArray[np.int64]
     match_arcsec: NDArray[np.float64]
+    n_offsets: NDArray[np.int64]
+    n_offset_matches: NDArray[np.int64]
     error_class: NDArray[np.object_]
     message: NDArray[np.object_]
 
@@ -32,6 +34,8 @@ class Outcome:
             n_rows=np.zeros(n_targets, np.int64),
             n_sources=np.zeros(n_targets, np.int64),
             match_arcsec=np.full(n_targets, np.nan),
+            n_offsets=np.zeros(n_targets, np.int64),
+            n_offset_matches=np.zeros(n_targets, np.int64),
             error_class=np.full(n_targets, None, dtype=object),
             message=np.full(n_targets, None, dtype=object),
         )

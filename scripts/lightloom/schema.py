@@ -289,6 +289,20 @@ LEDGER = pa.schema(
             unit="arcsec",
             ucd="pos.angDistance",
         ),
+        column(
+            "n_offsets",
+            pa.int64(),
+            "positions beside the target at which it was looked for matches by chance",
+            ucd="meta.number",
+            nullable=False,
+        ),
+        column(
+            "n_offset_matches",
+            pa.int64(),
+            "of these, positions with a match",
+            ucd="meta.number",
+            nullable=False,
+        ),
         column("error_class", pa.string(), "class of the failure", ucd="meta.code.error"),
         column(
             "message",

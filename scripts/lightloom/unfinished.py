@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lightloom.archives.base import SOURCES, Answer, Request
+from lightloom.archives.base import OFFSET_COUNTS, SOURCES, Answer, Request
 from lightloom.plan import unfinished_path
 from lightloom.schema import TARGET_ROWS, conform
 from lightloom.storage import write_json
@@ -108,6 +108,7 @@ class _Record:
     method: str
     places: list[str]
     sources: dict[str, list[Any]]
+    offsets: dict[str, list[Any]]
     rows_bytes: int
 
 
@@ -172,6 +173,7 @@ class Attempt:
             method=answer.method,
             places=list(answer.places),
             sources=_renumbered(answer.sources, asked).to_pydict(),
+            offsets=_renumbered(answer.offsets, asked).to_pydict(),
             rows_bytes=path.stat().st_size if rows.num_rows else 0,
         )
         with self._list.open("a") as file:
@@ -252,14 +254,11 @@ class Attempt:
 
     def sources(self) -> pa.Table:
         """Return the matched sources of the targets that count, in the schema ``SOURCES``."""
-        sources = (
-            pa.concat_tables(
-                pa.Table.from_pydict(record.sources, SOURCES) for _, record in self._records
-            )
-            if self._records
-            else SOURCES.empty_table()
-        )
-        return self._counting(sources)
+        return self._counting([record.sources for _, record in self._records], SOURCES)
+
+    def offsets(self) -> pa.Table:
+        """Return what there is beside the targets that count, in the schema ``OFFSET_COUNTS``."""
+        return self._counting([record.offsets for _, record in self._records], OFFSET_COUNTS)
 
     def row_streams(self) -> list[Iterator[pa.Table]]:
         """Return the rows of the targets that count, in few streams that are ordered by target.
@@ -284,9 +283,13 @@ class Attempt:
         # Pages of a mapped file would count as memory of the job until its last row is read.
         with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
             for index in range(reader.num_record_batches):
-                yield self._counting(pa.table(reader.get_batch(index)))
+                yield self._of_counting(pa.table(reader.get_batch(index)))
 
-    def _counting(self, table: pa.Table) -> pa.Table:
+    def _counting(self, kept: Sequence[dict[str, list[Any]]], schema: pa.Schema) -> pa.Table:
+        tables = [pa.Table.from_pydict(one, schema) for one in kept]
+        return self._of_counting(pa.concat_tables([schema.empty_table(), *tables]))
+
+    def _of_counting(self, table: pa.Table) -> pa.Table:
         counts = self._answered if self._is_last else self.finished
         return table.filter(pa.array(counts[table["target"].to_numpy()]))
 

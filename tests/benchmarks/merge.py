@@ -176,6 +176,8 @@ def _write_status(path: Path, archive: str, objectids: pa.Array, n_rows: np.ndar
         "n_rows": n_rows.tolist(),
         "n_sources": [min(n, 1) for n in n_rows.tolist()],
         "match_arcsec": [0.1 if n else None for n in n_rows],
+        "n_offsets": [0] * n_targets,
+        "n_offset_matches": [0] * n_targets,
         "error_class": [None] * n_targets,
         "message": [None] * n_targets,
     }

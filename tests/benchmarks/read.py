@@ -110,6 +110,8 @@ def _states(objectids: np.ndarray, shard: str) -> pa.Table:
         "state": np.full(n_rows, "data"),
         "n_rows": np.full(n_rows, POINTS_PER_TARGET // len(ARCHIVES)),
         "n_sources": np.ones(n_rows, np.int64),
+        "n_offsets": np.zeros(n_rows, np.int64),
+        "n_offset_matches": np.zeros(n_rows, np.int64),
         "shard": np.full(n_rows, shard),
     }
     arrays = [pa.array(columns.get(f.name, [None] * n_rows), f.type) for f in LEDGER]

@@ -59,6 +59,8 @@ def ledger() -> pa.Table:
             "state": "failed",
             "n_rows": 0,
             "n_sources": 0,
+            "n_offsets": 0,
+            "n_offset_matches": 0,
             "error_class": "transient",
             "message": text,
             "release": text,

@@ -10,8 +10,11 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from astropy import units as u
+from astropy.coordinates import SkyCoord
 
 from laboratory import Laboratory
+from lightloom.sky import unwise
 from project import Project
 
 pytestmark = pytest.mark.timeout(900)
@@ -103,6 +106,27 @@ def test_every_state_equals_the_truth(everywhere: Project, sky: Path) -> None:
     pd.testing.assert_frame_equal(found, expected, check_dtype=False)
     states = Counter(found["state"])
     assert {"data", "ambiguous", "searched_empty", "outside_footprint"} <= states.keys()
+
+
+def test_sources_beside_the_targets_are_counted(everywhere: Project, sky: Path) -> None:
+    ledger = pq.read_table(everywhere.path("ledger.parquet")).to_pandas()
+    searched = ledger[ledger["n_offsets"] > 0]
+    assert set(searched["archive"]) == {"ztf", "unwise", "gaia", "panstarrs", "neowise"}
+    assert (searched["state"] != "outside_footprint").all()
+    sample = pq.read_table(everywhere.path("sample", "sample.parquet")).to_pandas()
+    still = sample[sample["pmra_masyr"].isna()].set_index("objectid")
+    counted = searched[(searched["archive"] == "unwise") & (searched["n_offsets"] == 2)]
+    counted = counted.set_index("objectid").join(still[["ra_deg", "dec_deg"]], how="inner")
+    detections = pads.dataset(sky / unwise.CATALOGUE, partitioning=None).to_table(["ra", "dec"])
+    sources = SkyCoord(detections["ra"].to_numpy(), detections["dec"].to_numpy(), unit="deg")
+    targets = SkyCoord(counted["ra_deg"], counted["dec_deg"], unit="deg")
+    near = [
+        targets.directional_offset_by(angle * u.deg, 30 * u.arcsec).match_to_catalog_sky(sources)[1]
+        for angle in (0, 180)
+    ]
+    expected = np.sum([distance < 2.5 * u.arcsec for distance in near], axis=0)
+    assert expected.sum() > 0
+    assert counted["n_offset_matches"].tolist() == expected.tolist()
 
 
 def test_the_flags_and_negative_fluxes_are_kept(everywhere: Project) -> None:

@@ -118,6 +118,8 @@ class SmallRun:
                 "n_rows": counts,
                 "n_sources": [int(n > 0) for n in counts],
                 "match_arcsec": [0.2 if n else None for n in counts],
+                "n_offsets": [2] * len(objectids),
+                "n_offset_matches": [0] * len(objectids),
                 "error_class": [messages.get(o, (None, None))[0] for o in objectids],
                 "message": [messages.get(o, (None, None))[1] for o in objectids],
             },

@@ -325,7 +325,8 @@ WRONG: list[tuple[Any, ...]] = [
     ),
     (
         _edit("archives", "ztf", "query_version", value=2),
-        "archives.ztf.query_version: unknown key (expected: access, auth, copies, detections,"
+        "archives.ztf.query_version: unknown key (expected: access, auth, chance_offset_arcsec,"
+        " copies, detections,"
         " enabled, endpoint, epoch_jyear, footprint, limits, options, radius_arcsec, release,"
         " requires,"
         " storage_options, views)",

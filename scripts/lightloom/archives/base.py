@@ -19,6 +19,12 @@ SOURCES = pa.schema(
     [("target", pa.int64()), ("survey_object_id", pa.string()), ("match_arcsec", pa.float64())]
 )
 
+#: Columns of an answer's offsets: at how many positions beside a target it was looked for matches
+#: by chance, and at how many of them there is one.
+OFFSET_COUNTS = pa.schema(
+    [("target", pa.int64()), ("n_offsets", pa.int64()), ("n_offset_matches", pa.int64())]
+)
+
 
 @dataclass(frozen=True)
 class Request:
@@ -70,6 +76,8 @@ class Answer:
     places : tuple of str
         Where the data were read from, if the archive is more than a service (see
         `lightloom.access`).
+    offsets : pyarrow.Table
+        ``OFFSET_COUNTS``, one row for a target at most.
     """
 
     rows: pa.Table
@@ -78,6 +86,7 @@ class Answer:
     method: str = ""
     incomplete: Mapping[int, ArchiveError] = field(default_factory=dict)
     places: tuple[str, ...] = ()
+    offsets: pa.Table = field(default_factory=OFFSET_COUNTS.empty_table)
 
 
 class Archive(ABC):

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lightloom.archives.base import SOURCES, Answer, Archive, Request, RequestPlan
+from lightloom.archives.base import OFFSET_COUNTS, SOURCES, Answer, Archive, Request, RequestPlan
 from lightloom.archives.measurements import as_text, constant_text, light_curve_rows
 from lightloom.catalogs.join import search_joined
 from lightloom.catalogs.layouts import CatalogSpec, open_catalog
@@ -22,6 +22,9 @@ from lightloom.reads import Reads
 #: row as a margin, since lists differ in length.
 _WORKER_BYTES = 350_000_000
 _ROW_BYTES = 1_500
+#: A position for chance matches is at least so many search radii away, so that its circle does not
+#: touch that of the target.
+_OFFSET_RADII = 3
 #: However little memory there is, a request may have so many rows.
 _FEWEST_ROWS = 10_000
 
@@ -90,7 +93,14 @@ class CatalogArchive(Archive):
             sum((one.reads for one in found), Reads()),
             ", ".join(sorted({one.plan for one in found})),
             places=(str(self.spec.place),),
+            offsets=_counted([one.offsets for one in found]),
         )
+
+    @property
+    def _offset_arcsec(self) -> float:
+        """How far beside the targets it is looked for matches by chance; 0: not at all."""
+        offset_arcsec = self.spec.chance_offset_arcsec
+        return offset_arcsec and max(offset_arcsec, _OFFSET_RADII * self.spec.radius_arcsec)
 
     def _most_rows(self) -> int:
         """Return how many rows the memory of a worker has room for."""
@@ -118,7 +128,9 @@ class CatalogArchive(Archive):
         columns = payload_columns(self.spec.columns, self.spec.bands)
         detections = self.spec.detections
         if detections is None:
-            return search_partition(catalog, search, radius_arcsec, columns, most_rows)
+            return search_partition(
+                catalog, search, radius_arcsec, columns, most_rows, self._offset_arcsec
+            )
         return search_joined(
             catalog,
             self._catalog(self.spec.place.detections, detections["layout"], detections["columns"]),
@@ -128,6 +140,7 @@ class CatalogArchive(Archive):
             object_columns=[catalog.object_id],
             columns=[name for name in columns if name != catalog.object_id],
             most_rows=most_rows,
+            offset_arcsec=self._offset_arcsec,
         )
 
     def to_rows(self, found: pa.Table, shard: pa.Table) -> pa.Table:
@@ -149,3 +162,17 @@ class CatalogArchive(Archive):
         )
         # A measurement without field and time cannot be told to be of the same observation.
         return competing.filter(competing["observation"].is_valid())
+
+
+def _counted(offsets: Sequence[pa.Table]) -> pa.Table:
+    """Count the positions beside each target; a source in any of the subsets is a match."""
+    positions = (
+        pa.concat_tables(offsets)
+        .group_by(["target", "direction"], use_threads=False)
+        .aggregate([("matched", "any")])
+    )
+    counts = positions.append_column("n", positions["matched_any"].cast(pa.int64())).group_by(
+        "target", use_threads=False
+    )
+    counted = counts.aggregate([("n", "count"), ("n", "sum")])
+    return counted.rename_columns(OFFSET_COUNTS.names).cast(OFFSET_COUNTS)

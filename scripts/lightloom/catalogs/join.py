@@ -29,6 +29,7 @@ def search_joined(
     object_columns: Sequence[str],
     columns: Sequence[str],
     most_rows: int | None = None,
+    offset_arcsec: float = 0.0,
 ) -> SearchResult:
     """Return the detections of every object of a partition within the radius of a target.
 
@@ -50,6 +51,8 @@ def search_joined(
         Columns of the objects and of the detections to return, none of them lists.
     most_rows : int, optional
         Detections in a file that there is memory for.
+    offset_arcsec : float
+        How far beside the targets to look for objects by chance; nowhere if 0.
 
     Returns
     -------
@@ -74,7 +77,13 @@ def search_joined(
     """
     check_names([*object_columns, *columns])
     positions = [name for name in (objects.ra, objects.dec) if name not in object_columns]
-    found = match_partition(objects, search, radius_arcsec, [*object_columns, *positions])
+    found = match_partition(
+        objects,
+        search,
+        radius_arcsec,
+        [*object_columns, *positions],
+        offset_arcsec=offset_arcsec,
+    )
     _refuse_lists(search.partition.path, found.leaves)
     pairs = _nearest_of_each_id(found.pairs)
     catalog = _opened(json.dumps(asdict(detections), sort_keys=True))
@@ -111,6 +120,7 @@ def search_joined(
         plan="; ".join(
             [f"objects: {found.plan}", *([f"detections: {', '.join(plans)}"] if plans else [])]
         ),
+        offsets=found.offsets,
     )
 
 

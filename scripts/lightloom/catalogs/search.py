@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from lightloom.catalogs.files import CatalogFile, Key, Leaf
 from lightloom.catalogs.geometry import FINEST_ORDER, FloatArray, IntArray, Neighbourhoods
 from lightloom.catalogs.layouts import CatalogSpec, partition_files
+from lightloom.catalogs.offsets import Offsets
 from lightloom.catalogs.page_ranges import PageRangeReader, has_page_index, limited_leaves
 from lightloom.catalogs.planning import Search
 from lightloom.catalogs.row_groups import RowGroupReader
@@ -39,12 +40,15 @@ class SearchResult:
     reads : Reads
     plan : str
         The way of reading that was chosen from the metadata of the files.
+    offsets : pyarrow.Table
+        ``OFFSETS``: whether there is a source at positions beside the targets.
     """
 
     table: pa.Table
     matches: pa.Table
     reads: Reads
     plan: str
+    offsets: pa.Table
 
 
 def search_partition(
@@ -53,6 +57,7 @@ def search_partition(
     radius_arcsec: float,
     columns: Sequence[str],
     most_rows: int | None = None,
+    offset_arcsec: float = 0.0,
 ) -> SearchResult:
     """Return every source of a partition within the radius of a target.
 
@@ -68,6 +73,8 @@ def search_partition(
         as ``field``.
     most_rows : int, optional
         Rows that there is memory for.
+    offset_arcsec : float
+        How far beside the targets to look for matches by chance; nowhere if 0.
 
     Returns
     -------
@@ -87,13 +94,16 @@ def search_partition(
         If two columns asked for would have the same name in the result.
     """
     check_names(columns)
-    found = match_partition(spec, search, radius_arcsec, columns, most_rows=most_rows)
+    found = match_partition(
+        spec, search, radius_arcsec, columns, most_rows=most_rows, offset_arcsec=offset_arcsec
+    )
     leaves = {leaf.name: leaf for leaf in found.leaves}
     return SearchResult(
         table=_rows(found.pairs, found.sources, [leaves[name] for name in columns]),
         matches=found.pairs.select(["target", "object_id", "match_arcsec"]),
         reads=found.reads,
         plan=found.plan,
+        offsets=found.offsets,
     )
 
 
@@ -112,6 +122,8 @@ class Matches:
         target, object id and source.
     reads : Reads
     plan : str
+    offsets : pyarrow.Table
+        ``OFFSETS``
     """
 
     leaves: list[Leaf]
@@ -119,6 +131,7 @@ class Matches:
     pairs: pa.Table
     reads: Reads
     plan: str
+    offsets: pa.Table
 
 
 def match_partition(
@@ -128,12 +141,13 @@ def match_partition(
     columns: Sequence[str],
     joined_ids: pa.Array | None = None,
     most_rows: int | None = None,
+    offset_arcsec: float = 0.0,
 ) -> Matches:
     """Return the sources of a partition within the radius of a target, and their columns.
 
     Parameters
     ----------
-    spec, search, radius_arcsec, columns, most_rows
+    spec, search, radius_arcsec, columns, most_rows, offset_arcsec
         As for `search_partition`.
     joined_ids : pyarrow.Array, shape (n_targets,), optional
         The object id that a source must have to match each target of the search.
@@ -143,8 +157,9 @@ def match_partition(
     Matches
     """
     paths = partition_files(search.partition, spec.storage_options)
+    offsets = Offsets.beside(search, offset_arcsec)
     files = [
-        _search_file(spec, path, search, radius_arcsec, columns, joined_ids, most_rows)
+        _search_file(spec, path, search, offsets, radius_arcsec, columns, joined_ids, most_rows)
         for path in paths
     ]
     schema = files[0].sources.schema
@@ -172,6 +187,7 @@ def match_partition(
         pairs=pairs.sort_by([(name, "ascending") for name in ("target", "object_id", "source")]),
         reads=sum((file.reads for file in files), Reads()),
         plan=", ".join(sorted({file.plan for file in files})),
+        offsets=offsets.table(np.concatenate([file.matched_offset for file in files])),
     )
 
 
@@ -184,6 +200,7 @@ class _FileMatches:
     source: IntArray
     target: IntArray
     match_arcsec: FloatArray
+    matched_offset: IntArray
     reads: Reads
     plan: str
 
@@ -192,6 +209,7 @@ def _search_file(
     spec: CatalogSpec,
     path: str,
     search: Search,
+    offsets: Offsets,
     radius_arcsec: float,
     columns: Sequence[str],
     joined_ids: pa.Array | None,
@@ -201,10 +219,20 @@ def _search_file(
         leaves = [file.leaf(name) for name in dict.fromkeys([spec.object_id, *columns])]
         key = file.key()
         reader = _reader(file, spec, key, leaves, is_joined=joined_ids is not None)
-        targets = Neighbourhoods.of(
-            search.ra_deg, search.dec_deg, radius_arcsec, key.finest_order if key else FINEST_ORDER
+        places = Neighbourhoods.of(
+            np.concatenate([search.ra_deg, offsets.ra_deg]),
+            np.concatenate([search.dec_deg, offsets.dec_deg]),
+            radius_arcsec,
+            key.finest_order if key else FINEST_ORDER,
         )
-        candidate, target, match_arcsec = targets.match(*reader.candidates(targets))
+        candidate, place, match_arcsec = places.match(*reader.candidates(places))
+        at_target = place < len(search.target)
+        matched_offset = place[~at_target] - len(search.target)
+        candidate, target, match_arcsec = (
+            candidate[at_target],
+            place[at_target],
+            match_arcsec[at_target],
+        )
         if joined_ids is not None:
             joined = _joined(file, reader, leaves[0], candidate, joined_ids.take(pa.array(target)))
             candidate, target, match_arcsec = (
@@ -218,7 +246,9 @@ def _search_file(
         sources = reader.payload(matched, leaves)
         _check_lengths(path, sources, leaves)
     reads = file.source.reads + Reads(reader.requests, reader.bytes, reader.rows)
-    return _FileMatches(leaves, sources, source, target, match_arcsec, reads, reader.plan)
+    return _FileMatches(
+        leaves, sources, source, target, match_arcsec, matched_offset, reads, reader.plan
+    )
 
 
 def _reader(

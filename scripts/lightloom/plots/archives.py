@@ -16,7 +16,13 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from lightloom.plots.coverage import project
-from lightloom.plots.matches import MIN_MATCHES, fit_chance_matches
+from lightloom.plots.matches import (
+    MIN_MATCHES,
+    ChanceMatches,
+    OffsetMatches,
+    fit_chance_matches,
+    share_of_offsets,
+)
 from lightloom.plots.points import floats
 from lightloom.plots.style import BLUE, GREY, INK, STATE_COLOURS, figure_style, save_figure
 from lightloom.schema import STATES
@@ -27,6 +33,7 @@ _MANY_TARGETS = 500
 _CADENCE_BINS = np.linspace(-4, 3.5, 61)
 _EPOCH_BINS = np.arange(47000, 63001, 90)
 _MATCH_BINS = 30
+_OFFSET_COUNTS = ("n_offsets", "n_offset_matches")
 _SPANS_DAYS = {
     "minute": 1 / 1440,
     "hour": 1 / 24,
@@ -71,7 +78,13 @@ def plot_archives(
         for archive, path in figure_paths.items():
             ledger = pq.read_table(
                 ledger_path,
-                columns=["objectid", "state", "n_rows", "match_arcsec"],
+                columns=[
+                    "objectid",
+                    "state",
+                    "n_rows",
+                    "match_arcsec",
+                    *_OFFSET_COUNTS,
+                ],
                 filters=pc.field("archive") == archive,
             )
             figure = Figure(figsize=(9.5, 5.6))
@@ -88,6 +101,7 @@ def plot_archives(
                 figure.add_subplot(grid[1, 1]),
                 floats(ledger["match_arcsec"]),
                 radii_arcsec[archive],
+                share_of_offsets(*(int(ledger[name].to_numpy().sum()) for name in _OFFSET_COUNTS)),
             )
             save_figure(figure, [path])
 
@@ -204,7 +218,10 @@ def _draw_cadence(axes: Axes, times: _Times) -> None:
 
 
 def _draw_matches(
-    axes: Axes, distances_arcsec: NDArray[np.float64], radius_arcsec: float | None
+    axes: Axes,
+    distances_arcsec: NDArray[np.float64],
+    radius_arcsec: float | None,
+    beside: OffsetMatches | None,
 ) -> None:
     distances = distances_arcsec[np.isfinite(distances_arcsec)]
     axes.set_title("distance of the nearest match of each target")
@@ -221,10 +238,15 @@ def _draw_matches(
     counts, _ = np.histogram(distances, edges)
     axes.stairs(counts, edges, fill=True, color=BLUE)
     axes.set_xlim(0, top)
-    axes.set_ylim(0, 1.35 * counts.max())
+    axes.set_ylim(0, 1.5 * counts.max())
     axes.grid(visible=True, axis="y")
     if radius_arcsec is not None:
         note = _draw_chance(axes, distances, radius_arcsec, edges)
+        if beside is not None:
+            note += (
+                f"\nbeside the targets: {_percent(beside)} of {beside.n_offsets} circles"
+                " hold a source"
+            )
     axes.text(0.99, 0.97, note, transform=axes.transAxes, ha="right", va="top", size=7.5)
 
 
@@ -237,16 +259,19 @@ def _draw_chance(
     """Draw how many matches there are by chance, and at most; return what to say of them."""
     fit = fit_chance_matches(distances_arcsec, radius_arcsec)
     if fit is None:
-        return f"fewer than {MIN_MATCHES} matches: the rate by chance cannot be told"
+        return f"fewer than {MIN_MATCHES} matches: their distances tell no rate by chance"
     uniform = np.diff(edges_arcsec**2) / radius_arcsec**2
     for share, style in ((fit.share, "-"), (fit.high, ":")):
         expected = len(distances_arcsec) * share * uniform
         axes.stairs(expected, edges_arcsec, color=INK, ls=style, baseline=None)
-    low, high = 100 * fit.low, 100 * fit.high
     return (
-        f"by chance: {100 * fit.share:.1f} % ({low:.1f} to {high:.1f} %)"
-        f" of {len(distances_arcsec)}\nscatter of the others: {fit.sigma_arcsec:.2f} arcsec"
+        f"by chance, by distance: {_percent(fit)} of {len(distances_arcsec)} matches\n"
+        f"scatter of the others: {fit.sigma_arcsec:.2f} arcsec"
     )
+
+
+def _percent(share: ChanceMatches | OffsetMatches) -> str:
+    return f"{100 * share.share:.1f} % ({100 * share.low:.1f} to {100 * share.high:.1f} %)"
 
 
 def _count_along_y(axes: Axes, what: str) -> None:

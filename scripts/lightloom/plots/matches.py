@@ -1,15 +1,17 @@
-"""How many of the matches of an archive are there by chance, by their distances alone.
+"""How many matches of an archive are there by chance, by their distances and beside the targets.
 
 True matches lie near their targets, chance matches anywhere in the search circle: the squares of
 the distances of the latter are uniform between 0 and the square of the radius. The share of the two
 is fitted by maximum likelihood to the distances of the nearest matches, with the distances of true
-ones as those of a normal distribution in two dimensions (Rayleigh). No other data are needed; what
-this cannot tell stands in docs/reading.md.
+ones as those of a normal distribution in two dimensions (Rayleigh). Catalogues tell in another way,
+too, how often there is a source beside the targets. What either cannot tell stands in
+docs/reading.md.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.stats import binom_conf_interval
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
@@ -39,6 +41,45 @@ class ChanceMatches:
     low: float
     high: float
     sigma_arcsec: float
+
+
+@dataclass(frozen=True)
+class OffsetMatches:
+    """Share of the positions beside the targets with a source, with its 1-sigma range (Wilson).
+
+    Attributes
+    ----------
+    n_offsets : int
+        Number of these positions.
+    share, low, high : float
+        Between 0 and 1.
+    """
+
+    n_offsets: int
+    share: float
+    low: float
+    high: float
+
+
+def share_of_offsets(n_offsets: int, n_offset_matches: int) -> OffsetMatches | None:
+    """Return how often a source lies within the radius of a position beside a target.
+
+    Parameters
+    ----------
+    n_offsets : int
+        Positions that were looked at.
+    n_offset_matches : int
+        Positions with a source.
+
+    Returns
+    -------
+    OffsetMatches or None
+        None if there are no such positions.
+    """
+    if not n_offsets:
+        return None
+    low, high = binom_conf_interval(n_offset_matches, n_offsets, interval="wilson")
+    return OffsetMatches(n_offsets, n_offset_matches / n_offsets, float(low), float(high))
 
 
 def fit_chance_matches(

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from written_catalogs import (
     Position,
     awkward_positions,
+    cells,
     in_memory,
+    offset,
     radii_arcsec,
     random_table,
     separations_arcsec,
@@ -33,6 +35,8 @@ from lightloom.catalogs.search import SearchResult, search_partition
 from lightloom.reads import Reads
 
 COLUMNS = ["filterid", "objectid", "lightcurve.hmjd", "lightcurve.mag", "lightcurve.catflags"]
+#: Directions in which positions beside the targets lie [deg].
+NS = (0.0, 180.0)
 BASE_PIXELS = [(0, cell) for cell in range(12)]
 WRITTEN: dict[str, dict[str, Any]] = {
     "pages": {"write_page_index": True, "row_group_size": 700},
@@ -61,12 +65,32 @@ def each_reader(root: Path, table: pa.Table) -> Iterator[CatalogSpec]:
     yield in_memory(write_hats(root / "remote", table, BASE_PIXELS, **WRITTEN["pages"]))
 
 
+def sources_beside(
+    targets: list[Position], radius_arcsec: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Sources in and outside of the circles north and south of targets, not near their borders."""
+    centres = [offset(one, angle, 3 * radius_arcsec) for one in targets for angle in NS]
+    distances = radius_arcsec * rng.choice([0.5, 1.2], len(centres))
+    placed = [
+        offset(Position(*centre), rng.uniform(0, 360), distance)
+        for centre, distance in zip(centres, distances, strict=True)
+    ]
+    return np.array(placed).T
+
+
 def search(
-    spec: CatalogSpec, targets: list[Position], radius_arcsec: float, columns: list[str] = COLUMNS
+    spec: CatalogSpec,
+    targets: list[Position],
+    radius_arcsec: float,
+    columns: list[str] = COLUMNS,
+    offset_arcsec: float = 0.0,
 ) -> list[SearchResult]:
     ra, dec = zip(*targets, strict=True)
     searches, _ = plan_searches(open_catalog(spec), ra, dec, radius_arcsec)
-    return [search_partition(spec, one, radius_arcsec, columns) for one in searches]
+    return [
+        search_partition(spec, one, radius_arcsec, columns, offset_arcsec=offset_arcsec)
+        for one in searches
+    ]
 
 
 def light_curves(sources: pa.Table) -> dict[int, list[tuple[Any, ...]]]:
@@ -106,6 +130,31 @@ def assert_equals_brute_force(
             for row in expected_rows[id_]
         ]
     assert found == pytest.approx(expected, rel=1e-8, abs=1e-9)
+
+
+def assert_offsets_equal_brute_force(
+    spec: CatalogSpec,
+    results: list[SearchResult],
+    sources: pa.Table,
+    targets: list[Position],
+    radius_arcsec: float,
+) -> None:
+    """Positions in a partition that is searched for their target, each of them once."""
+    source_ra, source_dec = (sources[name].to_numpy() for name in ("objra", "objdec"))
+    searches, _ = plan_searches(open_catalog(spec), *zip(*targets, strict=True), radius_arcsec)
+    expected = {}
+    for one in searches:
+        order, pixel = one.partition.order, one.partition.pixel
+        here = cells(source_ra, source_dec, order) == pixel
+        for target in one.target.tolist():
+            for direction, angle_deg in enumerate(NS):
+                ra, dec = offset(targets[target], angle_deg, 3 * radius_arcsec)
+                if cells([ra], [dec], order)[0] == pixel:
+                    distances = separations_arcsec(ra, dec, source_ra[here], source_dec[here])
+                    expected[target, direction] = bool((distances <= radius_arcsec).any())
+    rows = [tuple(row.values()) for result in results for row in result.offsets.to_pylist()]
+    assert len(rows) == len(expected)
+    assert {row[:2]: row[2] for row in rows} == expected
 
 
 def hats(**options: Any) -> Callable[[Path, pa.Table, list[Any]], CatalogSpec]:
@@ -172,12 +221,17 @@ def test_every_source_within_the_radius_and_no_other(
     seed: int,
 ) -> None:
     key, write, plan = LAYOUTS[layout]
-    sources = random_table(
-        *sources_around(targets, radius_arcsec, np.random.default_rng(seed)), seed, key=key
+    rng = np.random.default_rng(seed)
+    near, beside = (
+        sources_around(targets, radius_arcsec, rng),
+        sources_beside(targets, radius_arcsec, rng),
     )
+    sources = random_table(*np.hstack([near, beside]), seed, key=key)
     root = next(path for number in count() if not (path := tmp_path / f"{number}").exists())
-    results = search(write(root, sources, tiling(splits, [])), targets, radius_arcsec)
+    spec = write(root, sources, tiling(splits, []))
+    results = search(spec, targets, radius_arcsec, offset_arcsec=3 * radius_arcsec)
     assert_equals_brute_force(results, sources, targets, radius_arcsec)
+    assert_offsets_equal_brute_force(spec, results, sources, targets, radius_arcsec)
     # A file without rows has no page index.
     assert {plan, ROW_GROUPS} >= {name for one in results for name in one.plan.split(", ")}
     assert any(plan in result.plan for result in results)

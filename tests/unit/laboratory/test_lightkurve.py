@@ -1,13 +1,12 @@
 """lightkurve, unmodified, finds and reads light curves of the laboratory.
 
 It does not resolve together with the project's other packages (it wants an older pandas), so it
-runs in an environment of its own, named by ``LIGHTKURVE_PYTHON``; see docs/laboratory.md.
+runs in an environment of its own; see docs/laboratory.md.
 """
 
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ import pytest
 from laboratory_sky import KIC, N_CADENCES, STARS, TIC
 
 from laboratory import Laboratory
+from lightkurve_python import PYTHON
 
-PYTHON = os.environ.get("LIGHTKURVE_PYTHON", sys.executable)
 SEARCH = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
@@ -38,7 +37,7 @@ def search(laboratory: Laboratory, tmp_path: Path) -> Callable[..., list[list[An
     """Search and download in another process, with only settings of users changed."""
     look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('lightkurve') is None)"
     if subprocess.run([PYTHON, "-c", look]).returncode:
-        pytest.skip(f"lightkurve is not installed for {Path(PYTHON).name}; set LIGHTKURVE_PYTHON")
+        pytest.skip(f"lightkurve is not installed for {Path(PYTHON).name}; run `make lightkurve`")
     settings = tmp_path / ".astropy" / "config" / "astroquery.cfg"
     settings.parent.mkdir(parents=True)
     settings.write_text(f"[mast]\nserver = {laboratory.url('mast')}\n")

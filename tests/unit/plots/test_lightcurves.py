@@ -23,6 +23,8 @@ from small_run import SmallRun, lightcurve_row
 LEDGER_ROW = {
     "objectid": "t",
     "n_sources": 1,
+    "n_offsets": 0,
+    "n_offset_matches": 0,
     "match_arcsec": 0.1,
     "error_class": None,
     "message": None,

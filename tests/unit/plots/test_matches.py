@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lightloom.plots.matches import MIN_MATCHES, fit_chance_matches
+from lightloom.plots.matches import MIN_MATCHES, fit_chance_matches, share_of_offsets
 
 RADIUS_ARCSEC = 1.5
 
@@ -33,6 +33,18 @@ def test_the_range_holds_the_truth_as_often_as_it_says() -> None:
     n_inside = sum(fit is not None and fit.low <= 0.1 <= fit.high for fit in fits)
     # 68 % of 60 are 41; 30 to 52 are three standard deviations.
     assert 30 <= n_inside <= 52
+
+
+def test_the_share_of_positions_beside_the_targets() -> None:
+    share = share_of_offsets(2000, 20)
+    assert share is not None
+    assert share.share == 0.01
+    # Nearly that of a normal distribution: 1 % of 2000, give or take its root.
+    assert (share.low, share.high) == pytest.approx((0.0080, 0.0125), abs=2e-4)
+    none = share_of_offsets(60, 0)
+    assert none is not None
+    assert none.low == 0 < none.high
+    assert share_of_offsets(0, 0) is None
 
 
 def test_few_matches_tell_nothing() -> None:

@@ -1,24 +1,23 @@
 """lightkurve takes our light curves: values, units, time scale and ids.
 
-It needs an older pandas than the project, so it runs in an environment of its own, named by
-``LIGHTKURVE_PYTHON``; see docs/laboratory.md.
+It needs an older pandas than the project, so it runs in an environment of its own; see
+docs/laboratory.md.
 """
 
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from lightkurve_python import PYTHON
 from lightloom.read import read_lightcurves
 from lightloom.read.lightcurves import with_flux
 from project import REPOSITORY
 from small_run import SmallRun
 from written_results import write_results
 
-PYTHON = os.environ.get("LIGHTKURVE_PYTHON", sys.executable)
 NEEDED = ("lightkurve", "pyarrow")
 READ = """
 import json, sys, warnings
