@@ -31,10 +31,16 @@ class PageLimit(NamedTuple):
         The file, for messages.
     page_mb : float
         Largest page, unpacked [MB].
+    advice : str
+        What to do about a larger one.
     """
 
     path: str
     page_mb: float
+    advice: str = (
+        "as limits.page_mb says; if the file is sound, raise limits.page_mb, and limits.mem_mb"
+        " with it"
+    )
 
 
 class ChunkPages:
@@ -172,8 +178,7 @@ class ChunkPages:
             raise ArchiveError(
                 f"{self._limit.path}: found a page of {needed_bytes / 1e6:.3g} MB, unpacked, in"
                 f" column {self._column!r} ({stored_bytes} bytes in the file), expected at most"
-                f" limits.page_mb, {self._limit.page_mb:g} MB; if the file is sound, raise"
-                " limits.page_mb, and limits.mem_mb with it"
+                f" {self._limit.page_mb:g} MB, {self._limit.advice}"
             )
         self._found_bytes += unpacked_bytes
         if self._found_bytes > self._unpacked_bytes:
