@@ -140,6 +140,8 @@ def _write_tables(results: Path, objectids: pa.Array, n_rows: np.ndarray) -> Non
         "state": pc.if_else(pa.array(n_rows > 0), "data", "searched_empty"),
         "n_rows": n_rows,
         "n_sources": np.minimum(n_rows, 1),
+        "n_offsets": np.zeros(n_targets, np.int64),
+        "n_offset_matches": np.zeros(n_targets, np.int64),
         "shard": pa.repeat(_SHARD, n_targets),
     }
     for path, schema in (("sample/sample.parquet", SAMPLE), ("ledger.parquet", LEDGER)):
