@@ -37,14 +37,11 @@ include: "rules/moving.smk"
 rule all:
     """Everything: light curves, ledger, HATS catalogue and figures (the default)."""
     input:
-        # Named here too: a missing file is not noticed behind a later one that is there.
-        PARTS,
-        STATUSES,
-        MERGED,
-        "<results>/manifest.json",
+        DATA,
         "<results>/report/coverage.png",
         "<results>/report/states.html",
         "<results>/citations.bib",
+        "<results>/acknowledgements.txt",
         "<results>/report/state-map.png",
         expand("<results>/report/archive-{archive}.png", archive=RUN.enabled),
         expand("<results>/report/lightcurve-{rank}.{kind}", rank=DRAWN, kind=["png", "html"]),

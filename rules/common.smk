@@ -3,7 +3,8 @@
 RUN       the validated configuration and archive catalogue
 PLAN      the shards; KEYS: what each part of each archive depends on
 PARTS     a part per archive and shard, with its status in STATUSES
-MERGED    the light curves of each shard
+MERGED    the light curves of each shard; LEDGERS: the states of its targets
+DATA      all files of data
 DRAWN     the ranks of the targets whose light curves are drawn
 MOVING    the blocks of moving objects, planned if they are asked for
 LOCK      of the results folder; MINE: this process has it, and may change files
@@ -141,6 +142,17 @@ if MINE:
 PARTS = expand("<results>/parts/{archive}/{shard}.parquet", archive=RUN.enabled, shard=PLAN.shards)
 STATUSES = [part.replace(".parquet", ".status.json") for part in PARTS]
 MERGED = expand("<results>/lightcurves/{shard}.parquet", shard=PLAN.shards)
+LEDGERS = expand("<results>/ledger/{shard}.parquet", shard=PLAN.shards)
+# Each file is named: one that is missing is not noticed behind a later one that is there and has not to be made anew.
+DATA = [
+    *PARTS,
+    *STATUSES,
+    *MERGED,
+    *LEDGERS,
+    "<results>/ledger.parquet",
+    "<results>/hats/lightcurves",
+    "<results>/manifest.json",
+]
 DRAWN = [f"{rank:02d}" for rank in range(1, min(RUN.report.lightcurves, PLAN.n_targets) + 1)]
 
 MOVING_REQUESTED = RUN.moving is not None and any(
@@ -152,7 +164,7 @@ MOVING = (
     else load_moving_plan(RUN.moving, RUN.results)
 )
 if MINE and MOVING_REQUESTED:
-    set_aside_open(MOVING)
+    set_aside_open(MOVING, RUN.moving)
 if dry_run():
     LOCK.release()
 MATCH_KEY = match_key(RUN.moving) if RUN.moving else {}

@@ -37,7 +37,7 @@ rule merge_shard:
 rule merge_ledger:
     """Put the ledgers of all shards together and check that they add up."""
     input:
-        pieces=expand("<results>/ledger/{shard}.parquet", shard=PLAN.shards),
+        pieces=LEDGERS,
         sample="<results>/sample/sample.parquet",
     output:
         ledger="<results>/ledger.parquet",

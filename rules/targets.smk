@@ -4,10 +4,7 @@
 rule lightcurves:
     """The data without the figures."""
     input:
-        PARTS,
-        STATUSES,
-        MERGED,
-        "<results>/manifest.json",
+        DATA,
     localrule: True
 
 

@@ -11,7 +11,7 @@ class Reads:
     ----------
     requests : int
         Requests to the service, repeated ones and those for a file's version included; of local
-        files the reads, a query through the page index counting as one.
+        files the reads, one for all ranges that are read together.
     bytes : int
         Bytes that they returned, as stored.
     rows : int

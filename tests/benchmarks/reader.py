@@ -23,7 +23,7 @@ from measure import measure_search, run_job
 from summary import format_case, summarise
 
 _LAYOUTS = ("paged", "legacy")
-_PACKAGES = ("lightloom", "lsdb", "hats", "pyarrow", "datafusion", "dask", "astropy", "pandas")
+_PACKAGES = ("lightloom", "lsdb", "hats", "pyarrow", "dask", "astropy", "pandas")
 
 #: What ``--quick`` puts in place of the defaults.
 _QUICK = {"objects": 40_000, "partitions": 12, "targets": [200], "layouts": ["paged"]}

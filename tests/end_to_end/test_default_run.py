@@ -244,6 +244,18 @@ def test_comets_are_matched_when_they_are_asked_for(newcomer: Project) -> None:
     }
     figures = {path.stem for path in newcomer.path("moving", "report").rglob("*.png")}
     assert len(figures) == len(ledger)
+    matches = sorted(newcomer.path("moving", "matches", "ztf").rglob("*.parquet"))
+    written = [path.stat().st_mtime_ns for path in matches]
+    assert "Nothing to be done" in snakemake(newcomer, "comets", "--configfile", "test.yaml").stdout
+    # Alerts that have come late are looked at; only those of the window count.
+    alerts = next((newcomer.root / "sky" / "moving" / "alerts.parquet").rglob("*.parquet"))
+    (alerts.parent / "late.parquet").write_bytes(alerts.read_bytes())
+    run = snakemake(newcomer, "comets", "--configfile", "test.yaml")
+    (alerts.parent / "late.parquet").unlink()
+    assert run.returncode == 0, run.stdout
+    assert "rule match_alerts" in run.stdout
+    assert "rule fetch_ephemerides" not in run.stdout
+    assert [path.stat().st_mtime_ns for path in matches] == written
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -298,6 +298,8 @@ def contents(root: Path) -> dict[str, str]:
             for name in folders
             if (relative / name).as_posix() not in RECORDS and name != "__pycache__"
         ]
+        # Snakemake's own, of a folder that is an output: without it the folder's time counts.
+        files = [name for name in files if name != ".snakemake_timestamp"]
         if not (folders or files):
             found[f"{relative.as_posix()}/"] = ""
         for name in files:

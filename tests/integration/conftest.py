@@ -14,7 +14,7 @@ from laboratory import Laboratory
 # The catalogues are written as those of the unit tests are, and services are asked as in the tests
 # of faults.
 TESTS = Path(__file__).parents[1]
-SHARED = ("unit", "unit/archives", "unit/catalogs", "faults")
+SHARED = ("unit", "unit/archives", "unit/catalogs", "unit/laboratory", "faults")
 sys.path[:0] = [str(TESTS / folder) for folder in SHARED]
 
 from fetch_step import FetchStep  # noqa: E402 (it asks as the tests of faults do)

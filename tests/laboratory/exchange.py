@@ -56,6 +56,8 @@ class Exchange:
         The uploaded tables, by their name in the query.
     targets : list of str
         Identifiers and positions that the request mentions.
+    times : list of str
+        Bounds of the times that it asks for, as it writes them, if the service reads them.
     problem : RequestProblemError or None
         Why the request could not be read.
     rule : Rule or None
@@ -76,6 +78,7 @@ class Exchange:
     body: bytes = b""
     uploads: dict[str, pa.Table] = field(default_factory=dict)
     targets: list[str] = field(default_factory=list)
+    times: list[str] = field(default_factory=list)
     problem: RequestProblemError | None = None
     rule: Rule | None = None
     rows: int | None = None

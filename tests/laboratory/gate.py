@@ -285,5 +285,6 @@ def _record(exchange: Exchange, wire: Sender, start_s: float, end_s: float) -> d
         "bytes_out": wire.bytes_sent,
         "rows": exchange.rows,
         "targets": exchange.targets,
+        "times": exchange.times,
         "fault": exchange.rule.action if exchange.rule is not None else None,
     }

@@ -1,5 +1,6 @@
 """Filters and projections of MongoDB, applied to documents in memory."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -135,6 +136,46 @@ def _regex(value: Any, operand: Any, condition: Mapping[str, Any]) -> bool:
     return isinstance(value, str) and re.search(operand, value, flags) is not None
 
 
+def _geo_within(value: Any, operand: Any, _: Mapping[str, Any]) -> bool:
+    (longitude_deg, latitude_deg), radius_rad = center_sphere(operand)
+    if not isinstance(value, Mapping) or value.get("type") != "Point":
+        return False
+    longitudes, latitudes = (
+        [math.radians(one) for one in pair]
+        for pair in zip((longitude_deg, latitude_deg), value["coordinates"], strict=True)
+    )
+    haversine = (
+        math.sin((latitudes[1] - latitudes[0]) / 2) ** 2
+        + math.cos(latitudes[0])
+        * math.cos(latitudes[1])
+        * math.sin((longitudes[1] - longitudes[0]) / 2) ** 2
+    )
+    return 2 * math.asin(math.sqrt(min(1.0, haversine))) <= radius_rad
+
+
+def center_sphere(operand: Any) -> tuple[tuple[float, float], float]:
+    """Return centre [deg] and radius [rad] of the circle that ``$geoWithin`` has.
+
+    Raises
+    ------
+    QueryError
+        It is no circle on the sphere.
+    """
+    shapes = list(operand.items()) if isinstance(operand, Mapping) else []
+    if [name for name, _ in shapes] != ["$centerSphere"]:
+        raise QueryError(f"unknown geo specifier: {operand}")
+    try:
+        (longitude, latitude), radius = shapes[0][1]
+        numbers = (float(longitude), float(latitude)), float(radius)
+    except (TypeError, ValueError) as error:
+        raise QueryError("Point must be an array or object") from error
+    if abs(numbers[0][0]) > 180 or abs(numbers[0][1]) > 90:
+        raise QueryError(
+            f"longitude/latitude is out of bounds, lng: {longitude:g} lat: {latitude:g}"
+        )
+    return numbers
+
+
 LOGICAL: dict[str, Callable[[Any], bool]] = {
     "$and": all,
     "$or": any,
@@ -152,6 +193,7 @@ OPERATORS: dict[str, Callable[..., bool]] = {
     "$exists": lambda value, operand, _: (value is not MISSING) == bool(operand),
     "$not": lambda value, operand, _: not _fits(value, operand),
     "$regex": _regex,
+    "$geoWithin": _geo_within,
     "$options": lambda value, operand, _: True,
 }
 

@@ -1,6 +1,7 @@
 """Exactly what changed is done again, and the result equals that of a run from nothing."""
 
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -57,6 +58,31 @@ def test_the_first_run_does_everything_and_the_second_nothing(finished: Project)
     again = finished.snakemake()
     assert again.returncode == 0
     assert again.nothing_to_do
+
+
+def listed(text: str, label: str) -> set[str]:
+    """Files after a label of the jobs that a dry run shows."""
+    lines = re.findall(rf"^    {label}: (.*)$", text, re.MULTILINE)
+    return {name for line in lines for name in line.split(", ")}
+
+
+@pytest.mark.parametrize("target", ["all", "lightcurves"])
+def test_every_file_is_asked_for(finished: Project, target: str) -> None:
+    """One that is missing would not be noticed behind a later one that is there."""
+    text = finished.snakemake("--dry-run", "--forceall", target=target).output
+    of_target = text.partition(f"localrule {target}:\n")[2].partition("\n\n")[0]
+    made = {name for name in listed(text, "output") if name.startswith("results/")}
+    assert len(made) > 20
+    assert made == listed(of_target, "input")
+
+
+def test_a_missing_ledger_and_catalogue_are_made_again(project: Project) -> None:
+    before = project.digests()
+    project.path("ledger.parquet").unlink()
+    shutil.rmtree(project.path("hats"))
+    run = project.snakemake()
+    assert run.returncode == 0, run.output
+    assert project.digests() == before
 
 
 def test_added_targets(project: Project, fresh_digests: Digests) -> None:

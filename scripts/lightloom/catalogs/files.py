@@ -25,9 +25,10 @@ _REMOTE_BUFFER_BYTES = 16 << 20
 _BATCH_BYTES = 16 << 20
 _BATCH_ROWS = 1 << 16
 
-#: Codecs whose readers all stop at the size in the header of a page. DataFusion unpacks pages of
-#: other codecs to their end.
-_BOUNDED_CODECS = ("UNCOMPRESSED", "SNAPPY")
+
+#: At both ends of a file; before the last one stands the length of the footer.
+_MAGIC = b"PAR1"
+_TAIL_BYTES = 4 + len(_MAGIC)
 
 
 @contextmanager
@@ -55,6 +56,11 @@ def batches(
     yield from parquet.iter_batches(
         batch_size=batch_size, row_groups=[row_group], columns=names, use_threads=False
     )
+
+
+def _framed(footer: bytes) -> bytes:
+    """Return a file of a footer alone."""
+    return b"".join([_MAGIC, footer, len(footer).to_bytes(4, "little"), _MAGIC])
 
 
 def degrees(positions: pa.Table) -> tuple[FloatArray, FloatArray]:
@@ -144,6 +150,11 @@ class CatalogFile:
     page_mb : float
         Largest page that is unpacked [MB].
 
+    Attributes
+    ----------
+    footer : bytes
+        The metadata as they stand in the file.
+
     Raises
     ------
     DamagedFileError
@@ -159,9 +170,12 @@ class CatalogFile:
         self._checked = CheckedPages(self.source)
         buffer_size = _LOCAL_BUFFER_BYTES if self.source.local else _REMOTE_BUFFER_BYTES
         try:
+            self.footer = self._read_footer()
             with decoding(path):
                 self.parquet = pq.ParquetFile(
                     self._checked,
+                    # pyarrow itself reads 64 KiB in search of the footer, more than many pages.
+                    metadata=pq.read_metadata(pa.BufferReader(_framed(self.footer))),
                     pre_buffer=False,
                     buffer_size=buffer_size,
                     page_checksum_verification=True,
@@ -173,6 +187,19 @@ class CatalogFile:
             raise
         n_rows = [self.metadata.row_group(g).num_rows for g in range(self.metadata.num_row_groups)]
         self.first_rows: IntArray = np.cumsum([0, *n_rows])
+
+    def _read_footer(self) -> bytes:
+        size = self.source.size
+        (tail,) = self.source.read_ranges([(max(size - _TAIL_BYTES, 0), size)])
+        length = int.from_bytes(tail[: -len(_MAGIC)], "little")
+        if tail[-len(_MAGIC) :] != _MAGIC or not 0 < length <= size - _TAIL_BYTES - len(_MAGIC):
+            raise DamagedFileError(
+                f"{self.path}: cannot be decoded (found {size} bytes without the footer of a"
+                " Parquet file at their end)"
+            )
+        start = size - _TAIL_BYTES - length
+        (footer,) = self.source.read_ranges([(start, start + length)])
+        return footer
 
     def __enter__(self) -> "CatalogFile":
         return self
@@ -261,30 +288,6 @@ class CatalogFile:
         """Decode columns of a row group, a little at a time, as long as their pages are small."""
         self._checked.expect(self._pages(row_group, leaves))
         yield from batches(self.parquet, row_group, leaves)
-
-    def has_bounded_pages(self, leaves: Sequence[Leaf]) -> bool:
-        """Tell whether pages of some columns take no more than their headers say, whoever reads."""
-        return all(
-            chunk.compression in _BOUNDED_CODECS
-            for row_group in range(self.metadata.num_row_groups)
-            for leaf in leaves
-            for chunk in self.chunks(row_group, leaf)
-        )
-
-    def check_pages(self, leaves: Sequence[Leaf]) -> None:
-        """Look at all pages of some columns of a local file, for a reader that opens it itself.
-
-        Raises
-        ------
-        ArchiveError
-            If one is too large.
-        DamagedFileError
-            If there is something else in their place.
-        """
-        with self.source.mapped() as content:
-            for row_group in range(self.metadata.num_row_groups):
-                for pages in self._pages(row_group, leaves):
-                    pages.check_mapped(content)
 
     def _pages(self, row_group: int, leaves: Sequence[Leaf]) -> list[ChunkPages]:
         group = self.metadata.row_group(row_group)

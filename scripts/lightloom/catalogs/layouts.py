@@ -110,7 +110,7 @@ def partition_files(partition: Partition, storage_options: Mapping[str, Any]) ->
 
 
 def _hats_partitions(spec: CatalogSpec) -> list[Partition]:
-    root, properties = _hats_root(spec.endpoint.rstrip("/"), spec.storage_options)
+    root, properties = hats_root(spec.endpoint.rstrip("/"), spec.storage_options)
     kind = properties.get("dataproduct_type", "")
     if kind not in _POSITIONAL_TYPES:
         raise ArchiveSchemaError(
@@ -127,7 +127,14 @@ def _hats_partitions(spec: CatalogSpec) -> list[Partition]:
     ]
 
 
-def _hats_root(root: str, storage_options: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+def hats_root(root: str, storage_options: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """Return the root of a HATS catalogue, of a collection that of its primary table; properties.
+
+    Raises
+    ------
+    ArchiveError
+        If there is no catalogue.
+    """
     for name in HATS_PROPERTIES:
         properties = _read_properties(f"{root}/{name}", storage_options)
         if properties is not None:
@@ -141,7 +148,7 @@ def _hats_root(root: str, storage_options: Mapping[str, Any]) -> tuple[str, dict
         )
     if "hats_primary_table_url" not in collection:
         raise DamagedFileError(f"{path}: no hats_primary_table_url, found {sorted(collection)}")
-    return _hats_root(f"{root}/{collection['hats_primary_table_url']}", storage_options)
+    return hats_root(f"{root}/{collection['hats_primary_table_url']}", storage_options)
 
 
 def _read_properties(path: str, storage_options: Mapping[str, Any]) -> dict[str, str] | None:

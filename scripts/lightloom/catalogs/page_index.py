@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from lightloom.catalogs.files import CatalogFile, Leaf
 from lightloom.catalogs.geometry import IntArray
+from lightloom.catalogs.page_limit import PageSizes
 from lightloom.catalogs.storage import Range
 from lightloom.catalogs.thrift import (
     I32,
@@ -39,10 +40,9 @@ _TYPE, _ENCODINGS, _PATH, _CODEC, _N_VALUES, _DECODED_BYTES, _STORED_BYTES = ran
 _DATA_PAGE, _DICTIONARY_PAGE = 9, 11
 # How limits of the physical types INT64, FLOAT and DOUBLE are stored.
 _LIMIT_TYPES = {2: "<i8", 4: "<f4", 5: "<f8"}
-# Fields of OffsetIndex, ColumnIndex, PageHeader and the headers of data pages, old and new.
+# Fields of OffsetIndex and ColumnIndex.
 _LOCATIONS, _LOCATION = 1, (1, 2, 3)
 _NULL_PAGES, _LOWEST, _HIGHEST = 1, 2, 3
-_PAGE_DECODED_BYTES, _DATA_HEADERS, _PAGE_VALUES = 2, (5, 8), 1
 
 
 class Limits(NamedTuple):
@@ -114,10 +114,11 @@ class PageIndex:
 
     def __init__(self, file: CatalogFile, limited: Sequence[Leaf], leaves: Sequence[Leaf]) -> None:
         self._path = file.path
+        self._limit = file.page_limit
         n_rows = [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
         paths = {leaf.name: _stored_path(file, leaf) for leaf in (*limited, *leaves)}
         with self._decoding():
-            self._footer = _footer(file)
+            self._footer, _ = read_struct(file.footer)
             by_path = [
                 {
                     _path(value(chunk, _CHUNK_METADATA)): chunk
@@ -150,23 +151,29 @@ class PageIndex:
         """Return the pages of a column in a row group."""
         return self._pages[leaf.name][row_group]
 
-    def file_of_pages(self, parts: Sequence[tuple[Pages, int, Sequence[bytes]]]) -> bytes:
+    def file_of_pages(
+        self, leaf: Leaf, parts: Sequence[tuple[Pages, int, Sequence[bytes]]]
+    ) -> bytes:
         """Return a Parquet file of one column, made of some of its pages.
 
         Parameters
         ----------
+        leaf : Leaf
+            The column.
         parts : sequence of (Pages, int, sequence of bytes)
             What becomes a row group each: all pages of the chunk, the number of rows in those that
             are there, and the content of the chunk's preface and of each page.
 
         Raises
         ------
+        ArchiveError
+            If a page is too large.
         DamagedFileError
-            If the header of a page cannot be decoded.
+            If the header of a page cannot be decoded, or the page is not as long as it says.
         """
         output = bytearray(_MAGIC)
         with self._decoding():
-            row_groups = [_append_chunk(output, *part) for part in parts]
+            row_groups = [self._append_chunk(output, leaf, *part) for part in parts]
             footer = {
                 field: self._footer[field]
                 for field in (_FILE_VERSION, _FILE_WRITER)
@@ -182,6 +189,45 @@ class PageIndex:
         output += encoded + len(encoded).to_bytes(4, "little") + _MAGIC
         return bytes(output)
 
+    def _append_chunk(
+        self, output: bytearray, leaf: Leaf, pages: Pages, n_rows: int, contents: Sequence[bytes]
+    ) -> Struct:
+        """Append a preface and pages to a file, and return their row group."""
+        preface, *stored = contents
+        start = len(output)
+        output += preface
+        data_start = len(output)
+        # pyarrow gives each page as much memory as its header says.
+        sizes = [self._sizes(leaf, page) for page in contents if page]
+        for page in stored:
+            output += page
+        decoded_bytes = sum(one.unpacked_bytes for one in sizes)
+        metadata = {field: pages.chunk[field] for field in (_TYPE, _ENCODINGS, _PATH, _CODEC)}
+        metadata[_N_VALUES] = (I64, sum(one.n_values for one in sizes))
+        metadata[_DECODED_BYTES] = (I64, decoded_bytes)
+        metadata[_STORED_BYTES] = (I64, len(output) - start)
+        metadata[_DATA_PAGE] = (I64, data_start)
+        if preface:
+            metadata[_DICTIONARY_PAGE] = (I64, start)
+        chunk: Struct = {_CHUNK_OFFSET: (I64, start), _CHUNK_METADATA: (STRUCT, metadata)}
+        return {
+            _GROUP_COLUMNS: (LIST, (STRUCT, [chunk])),
+            _GROUP_BYTES: (I64, decoded_bytes),
+            _GROUP_ROWS: (I64, n_rows),
+        }
+
+    def _sizes(self, leaf: Leaf, page: bytes) -> PageSizes:
+        """Read the header of a page, and check it before the page is unpacked."""
+        header, behind = read_struct(page)
+        sizes = PageSizes.of(header)
+        if behind + sizes.stored_bytes != len(page):
+            raise ValueError(
+                f"found a page of {len(page)} bytes in column {leaf.name!r}, expected"
+                f" {behind + sizes.stored_bytes} as its header says"
+            )
+        self._limit.check(leaf.name, sizes, is_list=leaf.is_list)
+        return sizes
+
     @contextmanager
     def _decoding(self) -> Iterator[None]:
         try:
@@ -196,12 +242,6 @@ def _stored_path(file: CatalogFile, leaf: Leaf) -> str:
     (chunk,) = file.chunks(0, leaf)
     path: str = chunk.path_in_schema
     return path
-
-
-def _footer(file: CatalogFile) -> Struct:
-    end = file.source.size - len(_MAGIC) - 4
-    (content,) = file.source.read_ranges([(end - file.metadata.serialized_size, end)])
-    return read_struct(content)[0]
 
 
 def _path(chunk: Struct) -> str:
@@ -236,41 +276,6 @@ def _pages(chunk: Struct, index: Struct, n_rows: int) -> Pages:
     return Pages(
         chunk, (chunk_start, first_page), start, start + size, np.append(first_row, n_rows)
     )
-
-
-def _append_chunk(
-    output: bytearray, pages: Pages, n_rows: int, contents: Sequence[bytes]
-) -> Struct:
-    """Append a preface and pages to a file, and return their row group."""
-    preface, *stored = contents
-    start = len(output)
-    output += preface
-    data_start = len(output)
-    headers = [read_struct(page)[0] for page in stored]
-    n_values = sum(
-        value(value(header, field), _PAGE_VALUES)
-        for header in headers
-        for field in _DATA_HEADERS
-        if field in header
-    )
-    if preface:
-        headers.append(read_struct(preface)[0])
-    decoded_bytes = sum(value(header, _PAGE_DECODED_BYTES) for header in headers)
-    for page in stored:
-        output += page
-    metadata = {field: pages.chunk[field] for field in (_TYPE, _ENCODINGS, _PATH, _CODEC)}
-    metadata[_N_VALUES] = (I64, n_values)
-    metadata[_DECODED_BYTES] = (I64, decoded_bytes)
-    metadata[_STORED_BYTES] = (I64, len(output) - start)
-    metadata[_DATA_PAGE] = (I64, data_start)
-    if preface:
-        metadata[_DICTIONARY_PAGE] = (I64, start)
-    chunk: Struct = {_CHUNK_OFFSET: (I64, start), _CHUNK_METADATA: (STRUCT, metadata)}
-    return {
-        _GROUP_COLUMNS: (LIST, (STRUCT, [chunk])),
-        _GROUP_BYTES: (I64, decoded_bytes),
-        _GROUP_ROWS: (I64, n_rows),
-    }
 
 
 def _schema_of(schema: Sequence[Struct], path: Sequence[bytes]) -> list[Struct]:

@@ -6,7 +6,6 @@ no more. So the headers are looked at first, on the way from the file to whoever
 The numbers of fields are those of ``parquet.thrift`` in Apache Parquet 2.11.
 """
 
-import mmap
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, Self
 
@@ -41,6 +40,67 @@ class PageLimit(NamedTuple):
         "as limits.page_mb says; if the file is sound, raise limits.page_mb, and limits.mem_mb"
         " with it"
     )
+
+    def check(self, column: str, sizes: "PageSizes", *, is_list: bool) -> None:
+        """Refuse a page that is too large.
+
+        Parameters
+        ----------
+        column : str
+            Its path in the schema of the file.
+        sizes : PageSizes
+        is_list : bool
+            Whether a row has many values, which are decoded together.
+
+        Raises
+        ------
+        ArchiveError
+        """
+        needed_bytes = max(sizes.unpacked_bytes, sizes.n_values * _VALUE_BYTES if is_list else 0)
+        if needed_bytes > self.page_mb * 1e6:
+            raise ArchiveError(
+                f"{self.path}: found a page of {needed_bytes / 1e6:.3g} MB, unpacked, in column"
+                f" {column!r} ({sizes.stored_bytes} bytes in the file), expected at most"
+                f" {self.page_mb:g} MB, {self.advice}"
+            )
+
+
+class PageSizes(NamedTuple):
+    """What the header of a page says of it.
+
+    Attributes
+    ----------
+    unpacked_bytes, stored_bytes : int
+        Length of the page without its header.
+    n_values : int
+        Of a page of data; 0 of a dictionary.
+    """
+
+    unpacked_bytes: int
+    stored_bytes: int
+    n_values: int
+
+    @classmethod
+    def of(cls, header: Struct) -> Self:
+        """Read a header.
+
+        Raises
+        ------
+        ValueError
+            If it lacks a size, or one is negative.
+        """
+        try:
+            n_values = sum(
+                int(value(value(header, field), _N_VALUES))
+                for field in _DATA_HEADERS
+                if field in header
+            )
+            unpacked, stored = (int(value(header, f)) for f in (_UNPACKED_BYTES, _STORED_BYTES))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"a header without {error}") from error
+        if min(unpacked, stored, n_values) < 0:
+            raise ValueError("a negative size")
+        return cls(unpacked, stored, n_values)
 
 
 class ChunkPages:
@@ -141,52 +201,20 @@ class ChunkPages:
                 raise self._damaged(str(error)) from error
             self._next_header = position + behind + self._stored_bytes(header)
 
-    def check_mapped(self, content: mmap.mmap) -> None:
-        """Check all pages of the chunk in a file that is mapped into memory.
-
-        Raises
-        ------
-        ArchiveError, DamagedFileError
-            As `check` does.
-        """
-        self._restart()
-        while self._next_header < self.end:
-            try:
-                header, behind = read_struct(content, self._next_header)
-            except ValueError as error:
-                raise self._damaged(str(error)) from error
-            self._next_header = behind + self._stored_bytes(header)
-
     def _stored_bytes(self, header: Struct) -> int:
         """Check the header of a page, and return how many bytes follow it."""
         try:
-            unpacked_bytes, stored_bytes = (
-                int(value(header, field)) for field in (_UNPACKED_BYTES, _STORED_BYTES)
-            )
-            n_values = sum(
-                int(value(value(header, field), _N_VALUES))
-                for field in _DATA_HEADERS
-                if field in header
-            )
-        except (KeyError, TypeError) as error:
-            raise self._damaged(f"a header without {error}") from error
-        if min(unpacked_bytes, stored_bytes, n_values) < 0:
-            raise self._damaged("a negative size")
-        most_bytes = self._limit.page_mb * 1e6
-        needed_bytes = max(unpacked_bytes, n_values * _VALUE_BYTES if self._is_list else 0)
-        if needed_bytes > most_bytes:
-            raise ArchiveError(
-                f"{self._limit.path}: found a page of {needed_bytes / 1e6:.3g} MB, unpacked, in"
-                f" column {self._column!r} ({stored_bytes} bytes in the file), expected at most"
-                f" {self._limit.page_mb:g} MB, {self._limit.advice}"
-            )
-        self._found_bytes += unpacked_bytes
+            sizes = PageSizes.of(header)
+        except ValueError as error:
+            raise self._damaged(str(error)) from error
+        self._limit.check(self._column, sizes, is_list=self._is_list)
+        self._found_bytes += sizes.unpacked_bytes
         if self._found_bytes > self._unpacked_bytes:
             raise DamagedFileError(
                 f"{self._limit.path}: found pages of at least {self._found_bytes} bytes, unpacked,"
                 f" in column {self._column!r}, expected {self._unpacked_bytes} as its footer says"
             )
-        return stored_bytes
+        return sizes.stored_bytes
 
     def _damaged(self, found: str) -> DamagedFileError:
         return DamagedFileError(

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from lightloom.catalogs.files import CatalogFile, Key, Leaf, batches, decoding, degrees
 from lightloom.catalogs.geometry import FloatArray, IntArray, Neighbourhoods
 from lightloom.catalogs.page_index import PageIndex, Pages
-from lightloom.catalogs.page_limit import ChunkPages
 from lightloom.catalogs.storage import Range
 
 #: Read and decoded at a time.
@@ -34,9 +33,9 @@ def has_page_index(file: CatalogFile, limited: Sequence[Leaf], leaves: Sequence[
     if file.metadata.num_row_groups == 0:
         return False
     limits = [chunk for leaf in limited for chunk in file.chunks(0, leaf)]
-    chunks = [chunk for leaf in leaves for chunk in file.chunks(0, leaf)]
+    stored = [file.chunks(0, leaf) for leaf in leaves]
     return all(chunk.has_column_index for chunk in limits) and all(
-        chunk.has_offset_index for chunk in chunks
+        len(chunks) == 1 and chunks[0].has_offset_index for chunks in stored
     )
 
 
@@ -60,8 +59,6 @@ class PageRangeReader:
         self._key = key
         self._index = PageIndex(file, limited_leaves(file, ra, dec, key), [ra, dec, *leaves])
         self._candidates = np.empty(0, np.int64)
-        self.requests = 0
-        self.bytes = 0
         self.rows = 0
 
     def candidates(self, targets: Neighbourhoods) -> tuple[FloatArray, FloatArray, IntArray]:
@@ -180,10 +177,11 @@ class PageRangeReader:
     ) -> pa.ChunkedArray:
         """Return the selected rows of a column out of the content of its pages."""
         file_of_pages = self._index.file_of_pages(
+            leaf,
             [
                 (one.pages, one.n_rows, content)
                 for one, content in zip(selections, contents, strict=True)
-            ]
+            ],
         )
         taken = []
         with (
@@ -193,8 +191,6 @@ class PageRangeReader:
             ) as parquet,
         ):
             for row_group, one in enumerate(selections):
-                pages = ChunkPages.of(self._file.page_limit, parquet, row_group, 0)
-                pages.check(pages.start, file_of_pages[pages.start : pages.end])
                 first = 0
                 for batch in batches(parquet, row_group):
                     here = slice(*np.searchsorted(one.positions, [first, first + batch.num_rows]))

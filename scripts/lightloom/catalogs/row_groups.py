@@ -32,8 +32,6 @@ class RowGroupReader:
         self._dec = dec
         self._key = key
         self._candidates = np.empty(0, np.int64)
-        self.requests = 0
-        self.bytes = 0
         self.rows = 0
 
     def candidates(self, targets: Neighbourhoods) -> tuple[FloatArray, FloatArray, IntArray]:

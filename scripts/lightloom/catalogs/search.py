@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +18,6 @@ from lightloom.catalogs.planning import Search
 from lightloom.catalogs.row_groups import RowGroupReader
 from lightloom.errors import ArchiveSchemaError, DamagedFileError, TooLargeError
 from lightloom.reads import Reads
-
-if TYPE_CHECKING:
-    from lightloom.catalogs.pages import PageReader
 
 
 @dataclass(frozen=True)
@@ -218,7 +214,7 @@ def _search_file(
     with CatalogFile(path, spec.storage_options, spec.page_mb) as file:
         leaves = [file.leaf(name) for name in dict.fromkeys([spec.object_id, *columns])]
         key = file.key()
-        reader = _reader(file, spec, key, leaves, is_joined=joined_ids is not None)
+        reader = _reader(file, spec, key, leaves)
         places = Neighbourhoods.of(
             np.concatenate([search.ra_deg, offsets.ra_deg]),
             np.concatenate([search.dec_deg, offsets.dec_deg]),
@@ -245,7 +241,7 @@ def _search_file(
         matched, source = np.unique(candidate, return_inverse=True)
         sources = reader.payload(matched, leaves)
         _check_lengths(path, sources, leaves)
-    reads = file.source.reads + Reads(reader.requests, reader.bytes, reader.rows)
+    reads = file.source.reads + Reads(rows=reader.rows)
     return _FileMatches(
         leaves, sources, source, target, match_arcsec, matched_offset, reads, reader.plan
     )
@@ -256,23 +252,10 @@ def _reader(
     spec: CatalogSpec,
     key: Key | None,
     leaves: Sequence[Leaf],
-    *,
-    is_joined: bool,
-) -> "PageReader | PageRangeReader | RowGroupReader":
+) -> PageRangeReader | RowGroupReader:
     ra, dec = file.position_leaf(spec.ra), file.position_leaf(spec.dec)
     if has_page_index(file, limited_leaves(file, ra, dec, key), [ra, dec, *leaves]):
-        # Each query of DataFusion reads pages of the key anew: of detections, with little else to
-        # read and one more query for their ids, it reads up to five times as much.
-        if key and file.source.local and not is_joined:
-            read = [file.leaf(key.column), ra, dec, *leaves]
-            if file.has_bounded_pages(read):
-                file.check_pages(read)
-                # DataFusion takes long to load and much memory; remote files are read without it.
-                from lightloom.catalogs.pages import PageReader
-
-                return PageReader(file, ra, dec, key)
-        if all(len(file.chunks(0, leaf)) == 1 for leaf in leaves):
-            return PageRangeReader(file, ra, dec, key, leaves)
+        return PageRangeReader(file, ra, dec, key, leaves)
     return RowGroupReader(file, ra, dec, key)
 
 
@@ -296,7 +279,7 @@ def _check_size(file: CatalogFile, leaves: Sequence[Leaf], n_pairs: int, most_ro
 
 def _joined(
     file: CatalogFile,
-    reader: "PageReader | PageRangeReader | RowGroupReader",
+    reader: PageRangeReader | RowGroupReader,
     object_id: Leaf,
     candidate: IntArray,
     wanted: pa.Array,

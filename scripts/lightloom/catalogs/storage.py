@@ -2,9 +2,7 @@
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from mmap import PROT_READ, mmap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,7 +48,7 @@ def read_bytes(path: str, storage_options: Mapping[str, Any]) -> bytes | None:
             return None
         return content
 
-    return _transported(path, storage_options, read)
+    return transported(path, storage_options, read)
 
 
 def file_version(path: str, storage_options: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,11 +63,15 @@ def file_version(path: str, storage_options: Mapping[str, Any]) -> dict[str, Any
     def version() -> dict[str, Any]:
         file_system, inner = url_to_fs(path, **storage_options)
         file_system.invalidate_cache()
-        found = file_system.info(inner)
-        told = {name: found[name] for name in _VERSION if found.get(name) is not None}
-        return {name: value if name == "size" else str(value) for name, value in told.items()}
+        return version_in(file_system.info(inner))
 
-    return _transported(path, storage_options, version)
+    return transported(path, storage_options, version)
+
+
+def version_in(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what differs once a file's content does, of what its file system tells of it."""
+    told = {name: info[name] for name in _VERSION if info.get(name) is not None}
+    return {name: value if name == "size" else str(value) for name, value in told.items()}
 
 
 def names_in(folder: str, storage_options: Mapping[str, Any]) -> list[str]:
@@ -86,8 +88,41 @@ def names_in(folder: str, storage_options: Mapping[str, Any]) -> list[str]:
         entries: list[str] = file_system.ls(inner, detail=False)
         return entries
 
-    found = _transported(folder, storage_options, names)
+    found = transported(folder, storage_options, names)
     return sorted(entry.rstrip("/").rpartition("/")[2] for entry in found)
+
+
+def transported(path: str, storage_options: Mapping[str, Any], request: Callable[[], _T]) -> _T:
+    """Make a request, more than once if it breaks off.
+
+    Parameters
+    ----------
+    path : str
+        What is asked for, for messages.
+    storage_options : mapping
+        Options of the fsspec file system.
+    request : callable
+        May raise whatever the file system raises.
+
+    Raises
+    ------
+    ArchiveError
+        Which file the failure belongs to and, by its class, whether it may pass.
+    """
+
+    def attempt() -> _T:
+        try:
+            return request()
+        # Every transport library has exceptions of its own, without a common class.
+        except Exception as error:
+            raise archive_error(path, storage_options, error) from error
+
+    return Retrying(
+        stop=stop_after_attempt(_ATTEMPTS),
+        wait=wait_exponential(_FIRST_WAIT_S),
+        retry=retry_if_exception_type(TransientArchiveError),
+        reraise=True,
+    )(attempt)
 
 
 class CountedFile:
@@ -186,15 +221,6 @@ class CountedFile:
             found.append(contents[number][start - offset : end - offset] if start < end else b"")
         return found
 
-    @contextmanager
-    def mapped(self) -> Iterator[mmap]:
-        """Map a local file into memory for the block; what is looked at there is not counted."""
-        with (
-            Path(self._inner).open("rb") as file,
-            mmap(file.fileno(), 0, prot=PROT_READ) as content,
-        ):
-            yield content
-
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to an offset and return the position."""
         origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
@@ -231,23 +257,14 @@ class CountedFile:
         return {name: found[name] for name in _VERSION if name in found}
 
     def _transported(self, request: Callable[[], _T]) -> _T:
-        return _transported(self.path, self._storage_options, request)
+        return transported(self.path, self._storage_options, request)
 
     def _read_runs(self, runs: Sequence[Range]) -> list[bytes]:
         contents: dict[Range, bytes] = {}
 
         def read_missing() -> None:
             missing = [run for run in runs if run not in contents]
-            # Only file systems that can have several requests in flight know the option.
-            limit = {"batch_size": _REQUESTS_IN_FLIGHT} if self._file_system.async_impl else {}
-            answers = self._file_system.cat_ranges(
-                [self._inner] * len(missing),
-                [start for start, _ in missing],
-                [end for _, end in missing],
-                on_error="return",
-                **limit,
-            )
-            self.requests += len(missing)
+            answers = self._on_disk(missing) if self.local else self._in_store(missing)
             failures = []
             for (start, end), answer in zip(missing, answers, strict=True):
                 if isinstance(answer, BaseException):
@@ -267,6 +284,25 @@ class CountedFile:
             self._transported(read_missing)
         return [contents[run] for run in runs]
 
+    def _on_disk(self, runs: Sequence[Range]) -> list[bytes]:
+        # fsspec would open the file for each range.
+        self.requests += 1
+        with Path(self._inner).open("rb", buffering=0) as file:
+            return [os.pread(file.fileno(), end - start, start) for start, end in runs]
+
+    def _in_store(self, runs: Sequence[Range]) -> list[bytes | BaseException]:
+        self.requests += len(runs)
+        # Only file systems that can have several requests in flight know the option.
+        limit = {"batch_size": _REQUESTS_IN_FLIGHT} if self._file_system.async_impl else {}
+        answers: list[bytes | BaseException] = self._file_system.cat_ranges(
+            [self._inner] * len(runs),
+            [start for start, _ in runs],
+            [end for _, end in runs],
+            on_error="return",
+            **limit,
+        )
+        return answers
+
 
 def _runs(ranges: Iterable[Range], gap_bytes: int) -> list[Range]:
     """Join ranges with small gaps between them, up to a length that one request should have."""
@@ -283,27 +319,3 @@ def _runs(ranges: Iterable[Range], gap_bytes: int) -> list[Range]:
                 continue
         runs.append((start, end))
     return runs
-
-
-def _transported(path: str, storage_options: Mapping[str, Any], request: Callable[[], _T]) -> _T:
-    """Make a request, more than once if it breaks off.
-
-    Raises
-    ------
-    ArchiveError
-        Which file the failure belongs to and, by its class, whether it may pass.
-    """
-
-    def attempt() -> _T:
-        try:
-            return request()
-        # Every transport library has exceptions of its own, without a common class.
-        except Exception as error:
-            raise archive_error(path, storage_options, error) from error
-
-    return Retrying(
-        stop=stop_after_attempt(_ATTEMPTS),
-        wait=wait_exponential(_FIRST_WAIT_S),
-        retry=retry_if_exception_type(TransientArchiveError),
-        reraise=True,
-    )(attempt)

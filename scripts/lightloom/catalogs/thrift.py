@@ -4,7 +4,6 @@ pyarrow does not tell where the pages of a column lie; the footer and the page i
 read without knowing their definition, so that they can be written again as they were.
 """
 
-from mmap import mmap
 from typing import Any
 
 #: Types of values in the compact protocol.
@@ -29,7 +28,7 @@ def elements(struct: Struct, field: int) -> list[Any]:
     return found
 
 
-def read_struct(content: bytes | mmap, start: int = 0) -> tuple[Struct, int]:
+def read_struct(content: bytes, start: int = 0) -> tuple[Struct, int]:
     """Decode the struct that begins at an offset, and return it with the offset of its end.
 
     Raises
@@ -56,7 +55,7 @@ def write_struct(struct: Struct) -> bytes:
 
 
 class _Reader:
-    def __init__(self, content: bytes | mmap, start: int) -> None:
+    def __init__(self, content: bytes, start: int) -> None:
         self._content = content
         self.position = start
 

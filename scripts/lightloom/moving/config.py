@@ -44,6 +44,7 @@ class SourceConfig:
     columns: dict[str, str]
     storage_options: dict[str, Any]
     auth: dict[str, str]
+    query_type: str
     catalog: str
     filter: dict[str, Any]
     projection: list[str]

@@ -22,11 +22,11 @@ from lightloom.moving.config import MovingConfig, SourceConfig
 from lightloom.moving.fetch import STATE_OF_ERROR
 from lightloom.moving.kowalski import Kowalski
 from lightloom.moving.pairs import find_pairs, search_radius_arcsec
-from lightloom.moving.plan import VERSION, file_name
+from lightloom.moving.plan import VERSION, alert_versions, file_name
 from lightloom.moving.schema import ALERT, LABELLED, OPEN_STATES
 from lightloom.moving.service import ServiceSpec
 from lightloom.moving.tracks import Tracks, number_tracks, ra_dec_deg
-from lightloom.moving.windows import Window
+from lightloom.moving.windows import Window, day_of_search
 from lightloom.moving.work import read_keyed, spread, write_keyed
 from lightloom.plan import digest_json
 from lightloom.schema import conform
@@ -46,6 +46,7 @@ class _Task:
 
     source: str
     window: Window
+    version: str
     names: tuple[str, ...]
     tracks: tuple[Path, ...]
 
@@ -96,6 +97,8 @@ def match_objects(
         Cores and memory [MB] of the job.
     """
     folder = status_path.parent
+    # Listed before anything is read: a change that comes meanwhile is seen by the next run.
+    alerts = alert_versions(config)
     by_name = {window.name: window for window in windows}
     records: list[dict[str, Any]] = []
     tasks: list[_Task] = []
@@ -108,13 +111,14 @@ def match_objects(
                 pending.setdefault(one["window"], []).append(one)
             else:
                 records.append(_record(one, source.name, one["state"]))
-        for window_name, ready in sorted(pending.items()):
-            window = by_name[window_name]
-            try:
-                version = _version(source, window)
-            except ArchiveError as error:
-                records += [_failed(one, source.name, error) for one in ready]
-                continue
+        try:
+            versions = _versions(source, [by_name[name] for name in sorted(pending)])
+        except ArchiveError as error:
+            everything = [one for ready in pending.values() for one in ready]
+            records += [_failed(one, source.name, error) for one in everything]
+            continue
+        for window_name, version in versions.items():
+            window, ready = by_name[window_name], pending[window_name]
             missing = []
             for one in ready:
                 path = match_path(folder, source.name, one["object"], window.name)
@@ -129,6 +133,7 @@ def match_objects(
                     _Task(
                         source.name,
                         window,
+                        version,
                         tuple(one["object"] for one in missing),
                         tuple(ephemerides_folder / one["file"] for one in missing),
                     )
@@ -145,10 +150,10 @@ def match_objects(
         if isinstance(result, ArchiveError):
             records += [_failed(one, source.name, result) for one in ones]
             continue
-        version = _version(source, task.window)
         for number, one in enumerate(ones):
             path = match_path(folder, source.name, one["object"], task.window.name)
-            key = _key(config, source, version, task.tracks[number])
+            # If the alerts have changed since, the next run sees it.
+            key = _key(config, source, task.version, task.tracks[number])
             further = {
                 "n_alerts": str(result.n_alerts),
                 "n_cones": str(result.n_cones[number]),
@@ -163,13 +168,17 @@ def match_objects(
             "records": records,
             "open": sum(one["state"] in OPEN_STATES for one in records),
             "files": [one["file"] for one in records if one["file"]],
+            "alerts": alerts,
         },
     )
 
 
-def _version(source: SourceConfig, window: Window) -> str:
-    """Return what identifies the alerts of a window, as far as the source tells."""
-    return digest_json(_folder(source).version(window)) if source.kind == "alerts_parquet" else ""
+def _versions(source: SourceConfig, windows: Sequence[Window]) -> dict[str, str]:
+    """Return what identifies the alerts of each window by its name, as far as can be known."""
+    if source.kind != "alerts_parquet" or not windows:
+        return {window.name: day_of_search(window.stop_mjd) for window in windows}
+    folder = _folder(source)
+    return {window.name: digest_json(folder.version(window)) for window in windows}
 
 
 def _key(config: MovingConfig, source: SourceConfig, version: str, track: Path) -> dict[str, Any]:
@@ -262,6 +271,7 @@ def open_kowalski(source: SourceConfig, state: Path) -> Kowalski:
     return Kowalski(
         spec,
         state,
+        query_type=source.query_type,
         catalog=source.catalog,
         query_filter=source.filter,
         projection=source.projection,

@@ -15,7 +15,7 @@ from typing import Any
 from lightloom.errors import ConfigError
 from lightloom.moving.config import MovingConfig
 from lightloom.moving.designations import objects_of_list, only_numbered
-from lightloom.moving.windows import Window, windows
+from lightloom.moving.windows import Window, day_of_search, mjd_of_date, windows
 from lightloom.plan import digest_json
 from lightloom.storage import json_bytes, write_if_changed
 
@@ -133,18 +133,44 @@ def match_key(config: MovingConfig) -> dict[str, Any]:
     }
 
 
-def set_aside_open(plan: MovingPlan) -> None:
-    """Remove the statuses of jobs that left something open, so that it is asked for again."""
-    for step in ("ephemerides", "matches"):
+def alert_versions(config: MovingConfig) -> dict[str, str]:
+    """Return what identifies the alerts of each source by its name, without asking a service."""
+    return {
+        source.name: day_of_search(mjd_of_date(config.stop))
+        if source.kind != "alerts_parquet" or "://" in source.endpoint
+        else _version_of_files(Path(source.endpoint))
+        for source in config.sources
+    }
+
+
+def _version_of_files(folder: Path) -> str:
+    files = [
+        (path.relative_to(folder).as_posix(), path.stat())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
+    return digest_json([[name, info.st_size, info.st_mtime_ns] for name, info in files])
+
+
+def set_aside_open(plan: MovingPlan, config: MovingConfig) -> None:
+    """Remove the statuses of jobs whose work is to be looked at again.
+
+    These are jobs that left something open, and matches with alerts that have changed since. What
+    is done and has not changed is kept by the jobs themselves.
+    """
+    alerts = alert_versions(config)
+    for step, expected in (("ephemerides", {}), ("matches", {"alerts": alerts})):
         for block in plan.blocks:
             path = plan.results / step / f"{block}.json"
-            if path.exists() and not _is_whole(path):
+            if path.exists() and not _is_whole(path, expected):
                 path.unlink()
 
 
-def _is_whole(path: Path) -> bool:
+def _is_whole(path: Path, expected: Mapping[str, Any]) -> bool:
     try:
         document = json.loads(path.read_text())
+        if any(document[key] != value for key, value in expected.items()):
+            return False
         files = [path.parent / name for name in document["files"]]
         return not document["open"] and all(
             file.exists() and file.stat().st_mtime_ns <= path.stat().st_mtime_ns for file in files

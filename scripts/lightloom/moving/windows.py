@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 _MJD_ZERO = datetime(1858, 11, 17, tzinfo=UTC)
+# ASSUME: two days after a night a source has all its alerts; brokers get them within minutes.
+_LATE_D = 2.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,20 @@ def mjd_of_date(date: str) -> float:
 def date_of_mjd(mjd: float) -> datetime:
     """Return a UTC time, to the next millisecond, so that full minutes stay full."""
     return _MJD_ZERO + timedelta(milliseconds=round(mjd * 86_400_000))
+
+
+def now() -> datetime:
+    """Return the present time, UTC."""
+    return datetime.now(UTC)
+
+
+def day_of_search(stop_mjd: float) -> str:
+    """Return today's date if alerts from before a time may still come, else nothing.
+
+    What was searched on such a day is searched again on another day, until it is complete.
+    """
+    today = f"{now():%Y-%m-%d}"
+    return today if stop_mjd + _LATE_D > mjd_of_date(today) else ""
 
 
 def windows(start: str, stop: str, length: str) -> Iterator[Window]:

@@ -41,6 +41,8 @@ def service(folder: Path) -> Service:
 def _read(exchange: Exchange) -> None:
     if command := exchange.parameters.get("COMMAND"):
         exchange.targets.append(command.strip(" \"'"))
+    bounds = (exchange.parameters.get(name) for name in ("START_TIME", "STOP_TIME"))
+    exchange.times += [bound.strip(" \"'") for bound in bounds if bound]
 
 
 def _document(exchange: Exchange, text: str, is_error: bool) -> Response:

@@ -1,10 +1,11 @@
 """Kowalski: the alerts of ZTF as documents, searched around positions and by filters."""
 
 import ast
+import contextlib
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from starlette.routing import Route
 
 from laboratory.damage import Reply
 from laboratory.exchange import Exchange, RequestProblemError, Service, exchange_of
-from laboratory.mongo import Document, QueryError, matches, project, sorted_by
+from laboratory.mongo import Document, QueryError, center_sphere, matches, project, sorted_by
 from lightloom.sky.moving.ephemeris import unit_vectors
 
 CATALOGUE = "ZTF_alerts"
@@ -35,6 +36,8 @@ EXPIRY_MARK = "@"
 DEGREES = {"arcsec": 1 / 3600, "arcmin": 1 / 60, "deg": 1.0, "rad": float(np.degrees(1))}
 #: Largest distance [rad] of a search for neighbours that names none: 1 arcmin.
 NEAR_RAD = np.radians(1 / 60)
+#: Where documents have their position, and the time at which the exposure began.
+POSITION, TIME = "coordinates.radec_geojson", "candidate.jd"
 #: Columns of the alerts that are not part of the candidate.
 OUTER = ("_healpix_29", "objectId")
 
@@ -71,6 +74,34 @@ class Alerts:
         self, ra_deg: float, dec_deg: float, radius_deg: float, least_deg: float = 0.0
     ) -> list[Document]:
         """Return the documents within a distance, nearest first."""
+        rows = self._rows_around(ra_deg, dec_deg, radius_deg, least_deg)
+        return [self.documents[row] for row in rows]
+
+    def fitting(self, conditions: Mapping[str, Any]) -> list[Document]:
+        """Return the documents that pass a filter, in the order of the catalogue."""
+        return [self.documents[row] for row in sorted(self._rows_fitting(conditions))]
+
+    def _rows_fitting(self, conditions: Mapping[str, Any]) -> set[int]:
+        """Return the rows of documents that pass a filter; circles are looked up, not tried."""
+        rest = dict(conditions)
+        place, any_of, all_of = (rest.get(key) for key in (POSITION, "$or", "$and"))
+        if isinstance(place, Mapping) and "$geoWithin" in place:
+            (longitude_deg, dec_deg), radius_rad = center_sphere(place["$geoWithin"])
+            radius_deg = np.degrees(radius_rad) * (1 + 1e-9)
+            rows = set(self._rows_around(longitude_deg + 180, dec_deg, radius_deg))
+        elif isinstance(any_of, list) and any_of:
+            rows = set().union(*(self._rows_fitting(part) for part in any_of))
+            del rest["$or"]
+        elif isinstance(all_of, list) and all_of:
+            rows = set.intersection(*(self._rows_fitting(part) for part in all_of))
+            del rest["$and"]
+        else:
+            rows = set(range(len(self.documents)))
+        return {row for row in rows if matches(self.documents[row], rest)}
+
+    def _rows_around(
+        self, ra_deg: float, dec_deg: float, radius_deg: float, least_deg: float = 0.0
+    ) -> list[int]:
         centre = unit_vectors(np.array([ra_deg]), np.array([dec_deg]))[0]
         widest, least = (
             2 * np.sin(np.radians(min(angle, 180.0)) / 2) for angle in (radius_deg, least_deg)
@@ -79,7 +110,8 @@ class Alerts:
         near = np.arange(band[0], band[1])
         chord = np.linalg.norm(self._vectors[near] - centre, axis=-1)
         near, chord = (values[(chord <= widest) & (chord >= least)] for values in (near, chord))
-        return [self.documents[i] for i in near[np.lexsort((near, chord))]]
+        rows: list[int] = near[np.lexsort((near, chord))].tolist()
+        return rows
 
 
 def service(folder: Path) -> Service:
@@ -153,6 +185,28 @@ def _read(exchange: Exchange) -> None:
     if radec is not None:
         for name, (ra_deg, dec_deg) in _positions(radec):
             exchange.targets += [name, f"{ra_deg} {dec_deg}"]
+    conditions = list(_conditions(query))
+    for part in conditions:
+        if isinstance(part.get(POSITION), Mapping):
+            # The answer says what is wrong with a circle.
+            with contextlib.suppress(QueryError):
+                (longitude_deg, dec_deg), _ = center_sphere(part[POSITION].get("$geoWithin"))
+                exchange.targets.append(f"{longitude_deg + 180} {dec_deg}")
+    exchange.times += [
+        str(bound)
+        for part in conditions
+        if isinstance(part.get(TIME), Mapping)
+        for bound in part[TIME].values()
+    ]
+
+
+def _conditions(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield all objects in a query, however deep."""
+    if isinstance(value, Mapping):
+        yield value
+    for part in value.values() if isinstance(value, Mapping) else value:
+        if isinstance(part, Mapping | list):
+            yield from _conditions(part)
 
 
 def _asked(exchange: Exchange) -> dict[str, Any]:
@@ -210,7 +264,14 @@ def _around(
         found = [
             Found(
                 name.replace(".", "_"),
-                _chosen(alerts.around(*position, most_deg, least_deg), conditions, kwargs),
+                _part(
+                    [
+                        document
+                        for document in alerts.around(*position, most_deg, least_deg)
+                        if matches(document, conditions)
+                    ],
+                    kwargs,
+                ),
             )
             for name, position in _positions(radec)
         ]
@@ -227,7 +288,7 @@ def _find(
     alerts: Alerts, exchange: Exchange, query: dict[str, Any], kwargs: dict[str, Any]
 ) -> list[dict[str, Any]]:
     _check_catalogue(query["catalog"])
-    found = _chosen(alerts.documents, _mapping(query["filter"]), kwargs)
+    found = _part(alerts.fitting(_mapping(query["filter"])), kwargs)
     (sent,) = _sent(exchange, [Found("", found)])
     projection = _mapping(query.get("projection") or {})
     return [project(document, projection) for document in sent.documents]
@@ -244,7 +305,7 @@ def _count(
     alerts: Alerts, exchange: Exchange, query: dict[str, Any], kwargs: dict[str, Any]
 ) -> int:
     _check_catalogue(query["catalog"])
-    return len(_chosen(alerts.documents, _mapping(query["filter"]), kwargs))
+    return len(_part(alerts.fitting(_mapping(query["filter"])), kwargs))
 
 
 def _estimated_count(
@@ -302,10 +363,8 @@ def _positions(radec: Any) -> list[tuple[str, tuple[float, float]]]:
         raise RequestProblemError(f"ValueError: Unsupported object coordinates: {error}") from error
 
 
-def _chosen(
-    documents: list[Document], conditions: Mapping[str, Any], kwargs: Mapping[str, Any]
-) -> list[Document]:
-    found = [document for document in documents if matches(document, conditions)]
+def _part(found: list[Document], kwargs: Mapping[str, Any]) -> list[Document]:
+    """Return the part of the documents that is asked for, in the order asked for."""
     if order := kwargs.get("sort"):
         found = sorted_by(found, order)
     skip, limit = int(kwargs.get("skip") or 0), int(kwargs.get("limit") or 0)

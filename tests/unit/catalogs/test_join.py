@@ -249,7 +249,7 @@ def test_no_object_matched(tmp_path: Path, field: tuple) -> None:
     nowhere = [Position(44.0, 5.0)]
     (result,) = search(*specs, nowhere, 1.0, 1.0)
     assert_equals_brute_force([result], objects, detections, nowhere, 1.0, 1.0)
-    assert result.plan == "objects: datafusion page index"
+    assert result.plan == "objects: page ranges"
 
 
 def test_payload_of_the_kept_rows_alone_is_read(tmp_path: Path) -> None:

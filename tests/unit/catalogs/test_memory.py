@@ -20,7 +20,6 @@ SEARCH = """
 import re, sys
 from pathlib import Path
 import numpy as np
-import lightloom.catalogs.pages  # which is loaded with the first file that needs it
 from lightloom.catalogs.layouts import CatalogSpec, open_catalog
 from lightloom.catalogs.planning import plan_searches
 from lightloom.catalogs.search import search_partition
@@ -71,7 +70,7 @@ def partition(tmp_path_factory: pytest.TempPathFactory) -> tuple[pa.Table, Path]
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak")
 @pytest.mark.parametrize(
     ("plan", "options"),
-    [("datafusion page index", {"write_page_index": True}), ("pyarrow row groups", {})],
+    [("page ranges", {"write_page_index": True}), ("pyarrow row groups", {})],
 )
 def test_a_partition_is_read_in_pieces(
     tmp_path: Path, partition: tuple[pa.Table, Path], plan: str, options: dict[str, bool]

@@ -42,7 +42,7 @@ WRITTEN: dict[str, dict[str, Any]] = {
     "pages": {"write_page_index": True, "row_group_size": 700},
     "row groups": {"row_group_size": 700},
 }
-PAGES, RANGES, ROW_GROUPS = "datafusion page index", "page ranges", "pyarrow row groups"
+RANGES, ROW_GROUPS = "page ranges", "pyarrow row groups"
 SMALL_PAGES = {"data_page_size": 64, "write_batch_size": 2, "write_page_index": True}
 
 RESULT_SCHEMA = pa.schema(
@@ -167,8 +167,8 @@ def remote(**options: Any) -> Callable[[Path, pa.Table, list[Any]], CatalogSpec]
 
 #: Layout: key column, writer, the reader that must be chosen.
 LAYOUTS = {
-    "page index": ("_healpix_29", hats(write_page_index=True, data_page_size=64), PAGES),
-    "page index, row groups": ("_healpix_29", hats(write_page_index=True, row_group_size=3), PAGES),
+    "page index": ("_healpix_29", hats(write_page_index=True, data_page_size=64), RANGES),
+    "page index, groups": ("_healpix_29", hats(write_page_index=True, row_group_size=3), RANGES),
     "one row group": ("_healpix_29", hats(), ROW_GROUPS),
     "small row groups": ("_healpix_29", hats(row_group_size=3, compression="zstd"), ROW_GROUPS),
     "no statistics": ("_healpix_29", hats(row_group_size=3, write_statistics=False), ROW_GROUPS),
@@ -177,7 +177,7 @@ LAYOUTS = {
     "no key, page index": (None, hats(row_group_size=5, **SMALL_PAGES), RANGES),
     "no key, remote": (None, remote(row_group_size=5, **SMALL_PAGES), RANGES),
     "hipscat": ("_hipscat_index", hats(row_group_size=3), ROW_GROUPS),
-    "folders": ("_healpix_29", hats(suffix="/", n_files=2, write_page_index=True), PAGES),
+    "folders": ("_healpix_29", hats(suffix="/", n_files=2, write_page_index=True), RANGES),
     "other suffix": ("_healpix_29", hats(suffix=".snappy.parq"), ROW_GROUPS),
     "remote": ("_healpix_29", remote(row_group_size=5, **SMALL_PAGES), RANGES),
     "remote, new pages": (
@@ -186,7 +186,7 @@ LAYOUTS = {
         RANGES,
     ),
     "remote, one row group": ("_healpix_29", remote(), ROW_GROUPS),
-    "unlisted": ("_healpix_29", hats(partition_info=False, write_page_index=True), PAGES),
+    "unlisted": ("_healpix_29", hats(partition_info=False, write_page_index=True), RANGES),
 }  # fmt: skip
 
 
@@ -276,7 +276,7 @@ def test_both_readers_give_the_same(tmp_path: Path) -> None:
         for index in (True, False)
     ]
     (pages,), (row_groups,) = (search(spec, targets, 30.0) for spec in specs)
-    assert (pages.plan, row_groups.plan) == (PAGES, ROW_GROUPS)
+    assert (pages.plan, row_groups.plan) == (RANGES, ROW_GROUPS)
     assert pages.table.equals(row_groups.table)
     assert pages.matches.equals(row_groups.matches)
 
@@ -290,7 +290,7 @@ def test_only_pages_with_matches_are_read(tmp_path: Path) -> None:
     (result,) = search(spec, targets[:1], 1.0)
     (path,) = [p for p in Path(spec.endpoint).rglob("*.parquet") if pq.read_metadata(p).num_rows]
     footer = pq.read_metadata(path).serialized_size
-    assert result.plan == PAGES
+    assert result.plan == RANGES
     assert result.reads.bytes < footer + 0.2 * path.stat().st_size
     assert 0 < result.reads.rows < table.num_rows
 
@@ -331,8 +331,7 @@ def test_payload_of_many_matches_is_read_in_pieces(
     table, targets = crowd()
     spec = write_hats(tmp_path / "catalog", table, BASE_PIXELS, write_page_index=True)
     (whole,) = search(spec, targets, 30.0)
-    monkeypatch.setattr("lightloom.catalogs.pages._QUERY_BYTES", 0)
-    monkeypatch.setattr("lightloom.catalogs.pages._QUERY_ROWS", 7)
+    monkeypatch.setattr("lightloom.catalogs.page_ranges._BATCH_BYTES", 20_000)
     (pieces,) = search(spec, targets, 30.0)
     assert pieces.table.equals(whole.table)
     assert pieces.reads.requests > whole.reads.requests + 3
@@ -476,6 +475,6 @@ def test_pages_between_distant_targets_are_not_read(tmp_path: Path) -> None:
     )
     rows = table.select(["objra", "objdec"]).take([0, 10_000, 19_999]).to_pylist()
     (result,) = search(spec, [Position(*row.values()) for row in rows], 1.0)
-    assert result.plan == PAGES
+    assert result.plan == RANGES
     assert result.matches.num_rows >= 3
     assert result.reads.rows <= 3 * 2 * 500

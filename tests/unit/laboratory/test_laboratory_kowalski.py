@@ -1,11 +1,13 @@
 """Kowalski: penquins' searches, filters, limits, tokens, and replies without data."""
 
 import json
+import math
 import re
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import requests
@@ -50,6 +52,11 @@ def cone(positions: Any, radius: float, unit: str = "arcsec", **options: Any) ->
 
 def find(conditions: dict[str, Any], **options: Any) -> dict[str, Any]:
     return {"catalog": "ZTF_alerts", "filter": conditions, **options}
+
+
+def circle(ra_deg: float, dec_deg: float, radius_arcsec: float) -> dict[str, Any]:
+    sphere = {"$centerSphere": [[ra_deg - 180, dec_deg], math.radians(radius_arcsec / 3600)]}
+    return {"coordinates.radec_geojson": {"$geoWithin": sphere}}
 
 
 def test_penquins_connects(kowalski: Kowalski) -> None:
@@ -100,6 +107,29 @@ def test_neighbours_come_nearest_first(kowalski: Kowalski, of_asteroid: pd.Serie
     assert beyond["data"]["ZTF_alerts"]["here"][0]["candid"] != near["candid"]
 
 
+def test_a_condition_may_have_circles(
+    kowalski: Kowalski, alerts: pd.DataFrame, laboratory: Laboratory
+) -> None:
+    some = alerts.iloc[::50]
+    positions = some[["ra", "dec"]].to_numpy().tolist()
+    reply = ask(kowalski, "cone_search", cone(positions, 3600))["data"]["ZTF_alerts"]
+    expected = {document["candid"] for documents in reply.values() for document in documents}
+    assert len(expected) > len(some)
+    anywhere = {"$or": [circle(*position, 3600) for position in positions]}
+    found = ask(kowalski, "find", find(anywhere))["data"]
+    assert {document["candid"] for document in found} == expected
+    assert len(found) == len(expected)
+    targets = [one.split() for one in laboratory.log("kowalski")[-1]["targets"]]
+    np.testing.assert_allclose(np.array(targets, float), positions, atol=1e-9)
+    until = {"candidate.jd": {"$gte": 2458600.0, "$lt": 2458900.0}}
+    found = ask(kowalski, "find", find({"$and": [anywhere, until]}))["data"]
+    times = dict(zip(alerts["candid"], alerts["jd"], strict=True))
+    assert {document["candid"] for document in found} == {
+        candid for candid in expected if 2458600 <= times[candid] < 2458900
+    }
+    assert laboratory.log("kowalski")[-1]["times"] == ["2458600.0", "2458900.0"]
+
+
 def test_documents_are_those_of_the_alerts(kowalski: Kowalski, alerts: pd.DataFrame) -> None:
     alert = alerts.iloc[7]
     found = ask(kowalski, "find_one", find({"candid": int(alert["candid"])}))["data"]
@@ -120,6 +150,8 @@ def test_documents_are_those_of_the_alerts(kowalski: Kowalski, alerts: pd.DataFr
     [
         ("find", find({"candidate.fid": {"$near": 1}}), "unknown operator: \\$near"),
         ("find", {"catalog": "ZTF_alerts"}, "KeyError"),
+        ("find", find({"coordinates.radec_geojson": {"$geoWithin": {"$disc": 1}}}), "\\$disc"),
+        ("find", find(circle(400, 0, 1)), "out of bounds"),
         ("guess", {}, "query_type guess not in"),
         ("cone_search", cone("somewhere", 1), "Unsupported object coordinates"),
         ("cone_search", cone([[1, 2]], 1, "miles"), "miles"),
