@@ -12,7 +12,7 @@ Targets are compared some at a time, so that memory does not grow with the runs.
 import filecmp
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -23,14 +23,11 @@ from tempfile import TemporaryDirectory
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from lightloom.errors import ResultError
-from lightloom.export.text import write_ecsv
 from lightloom.read import Dataset, Selection
 from lightloom.schema import LIGHTCURVE, column
-from lightloom.storage import ParquetSink, atomic_path
 from lightloom.suggest import did_you_mean
 
 #: Kinds of differences: of points, and of the state in which a search ended.
@@ -46,6 +43,9 @@ _IDENTITY = (
     "exposure_id",
 )
 
+#: The time, as far as a point is known by it.
+_IDENTITY_TIME = "CASE WHEN exposure_id IS NULL THEN time_mjd END"
+
 #: Columns that are given as they were and as they are.
 _COMPARED = (
     "native_value",
@@ -56,7 +56,7 @@ _COMPARED = (
     "quality",
 )
 
-#: Rows that are compared at a time, unless one target has more in one archive.
+#: Rows of both runs that are compared at a time, unless more of them are known by the same.
 _CHUNK_ROWS = 200_000
 
 _MEMORY = "1GB"
@@ -204,13 +204,18 @@ class Comparison:
             for run, shard in zip((self._old, self._new), shards, strict=True)
         )
         same_rows = self._are_same(shards)
-        for chosen, archives in _chunks(database, old, new):
-            parts = [_states(database, *(_chosen(one, chosen, archives) for one in (old, new)))]
-            if not same_rows:
-                old_rows = self._rows(self._old, shards[0], old, chosen, archives)
-                new_rows = self._rows(self._new, shards[1], new, chosen, archives)
-                parts.insert(0, _points(database, old_rows, new_rows, self._columns))
-            found = pa.concat_tables(parts)
+        for chosen, archives, n_pieces in _chunks(database, old, new):
+            states = _states(database, *(_chosen(one, chosen, archives) for one in (old, new)))
+            pieces = []
+            for number in range(0 if same_rows else n_pieces):
+                old_rows, new_rows = (
+                    _piece(database, self._rows(*side, chosen, archives), number, n_pieces)
+                    for side in ((self._old, shards[0], old), (self._new, shards[1], new))
+                )
+                pieces.append(_points(database, old_rows, new_rows, self._columns))
+            if len(pieces) > 1:
+                pieces = [_in_order(pa.concat_tables(pieces))]
+            found = pa.concat_tables([*pieces, states])
             if found.num_rows:
                 yield found
 
@@ -236,17 +241,15 @@ class Comparison:
         ledger: pa.Table,
         objectids: pa.Array,
         archives: tuple[str, ...] | None,
-    ) -> pa.Table:
-        """Read the rows of some targets in some archives, or in all that were asked."""
-        schema = pa.schema([LIGHTCURVE.field(name) for name in self._columns])
-        blocks: list[pa.Table] = []
+    ) -> Iterator[pa.Table]:
+        """Read the rows of some targets in some archives, or in all that were asked, in blocks."""
+        yield pa.schema([LIGHTCURVE.field(name) for name in self._columns]).empty_table()
         if archives is not None:
             asked = set(ledger["archive"].to_pylist())
             archives = tuple(name for name in archives if name in asked)
         if shard is not None and archives != ():
             selection = Selection(archives=archives, view="all", columns=self._columns)
-            blocks = list(run.shard_blocks(selection, shard, objectids))
-        return pa.concat_tables([schema.empty_table(), *blocks])
+            yield from run.shard_blocks(selection, shard, objectids)
 
 
 @contextmanager
@@ -275,27 +278,50 @@ def _chosen(ledger: pa.Table, objectids: pa.Array, archives: tuple[str, ...] | N
 
 def _chunks(
     database: duckdb.DuckDBPyConnection, old: pa.Table, new: pa.Table
-) -> Iterator[tuple[pa.Array, tuple[str, ...] | None]]:
-    """Divide targets into some whose rows fit into memory; a large one by its archives."""
+) -> Iterator[tuple[pa.Array, tuple[str, ...] | None, int]]:
+    """Divide targets into some whose rows fit into memory; a large one by its archives.
+
+    The number tells into how many pieces the rows have to be divided in any case.
+    """
     database.register("ledgers", pa.concat_tables([old, new]))
     counts = database.execute(
-        "SELECT objectid, sum(n_rows)::BIGINT, list(DISTINCT archive ORDER BY archive)"
-        " FROM ledgers GROUP BY objectid ORDER BY objectid"
+        "SELECT objectid, archive, sum(n_rows)::BIGINT FROM ledgers GROUP BY ALL ORDER BY ALL"
     ).fetchall()
     together: list[str] = []
     n_together = 0
-    for objectid, n_rows, archives in counts:
+    for objectid, group in itertools.groupby(counts, key=lambda row: row[0]):
+        of_archives = [(archive, n_rows) for _, archive, n_rows in group]
+        n_rows = sum(n for _, n in of_archives)
         if together and n_together + n_rows > _CHUNK_ROWS:
-            yield pa.array(together, pa.string()), None
+            yield pa.array(together, pa.string()), None, 1
             together, n_together = [], 0
         if n_rows > _CHUNK_ROWS:
-            for archive in archives:
-                yield pa.array([objectid], pa.string()), (archive,)
+            for archive, n in of_archives:
+                pieces = max(1, -(-n // _CHUNK_ROWS))
+                yield pa.array([objectid], pa.string()), (archive,), pieces
         else:
             together.append(objectid)
             n_together += n_rows
     if together:
-        yield pa.array(together, pa.string()), None
+        yield pa.array(together, pa.string()), None, 1
+
+
+def _piece(
+    database: duckdb.DuckDBPyConnection, blocks: Iterator[pa.Table], number: int, n_pieces: int
+) -> pa.Table:
+    """Return one of the pieces of some rows; what a point is known by decides on its piece."""
+    if n_pieces == 1:
+        return pa.concat_tables(blocks)
+    chosen = []
+    for block in blocks:
+        database.register("block", block)
+        found = database.sql(
+            f"SELECT * FROM block WHERE hash({', '.join(_IDENTITY)}, {_IDENTITY_TIME})"
+            f" % {n_pieces} = {number}"
+        )
+        chosen.append(found.to_arrow_table().cast(block.schema))
+    database.unregister("block")
+    return pa.concat_tables(chosen)
 
 
 def _points(
@@ -309,7 +335,7 @@ def _points(
     others = [name for name in columns if name not in _IDENTITY]
     numbered = (
         "SELECT *, row_number() OVER (PARTITION BY {identity} ORDER BY {others}) AS number FROM ("
-        "SELECT *, CASE WHEN exposure_id IS NULL THEN time_mjd END AS identity_time FROM ("
+        f"SELECT *, {_IDENTITY_TIME} AS identity_time FROM ("
         "SELECT {names} FROM {these} EXCEPT ALL SELECT {names} FROM {those}))"
     )
     sides = {
@@ -388,64 +414,3 @@ def _in_order(found: pa.Table) -> pa.Table:
         ],
     )
     return found.take(order).cast(DIFFERENCES)
-
-
-def write_differences(path: Path, blocks: Iterable[pa.Table]) -> int:
-    """Write differences into a file.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A Parquet, ECSV or CSV file, by its suffix.
-    blocks : iterable of pyarrow.Table
-        In the schema ``DIFFERENCES``.
-
-    Returns
-    -------
-    int
-        Differences written.
-
-    Raises
-    ------
-    ResultError
-        If the suffix is another.
-    """
-    check_output(path)
-    return _WRITERS[path.suffix](path, blocks)
-
-
-def check_output(path: Path) -> None:
-    """Refuse a file that `write_differences` cannot write, before anything is compared.
-
-    Raises
-    ------
-    ResultError
-        If its suffix is unknown.
-    """
-    if path.suffix not in _WRITERS:
-        raise ResultError(
-            f"{path}: its suffix is {path.suffix!r}, expected one of {', '.join(_WRITERS)}"
-        )
-
-
-def _write_parquet(path: Path, blocks: Iterable[pa.Table]) -> int:
-    with ParquetSink(path, DIFFERENCES) as sink:
-        for block in blocks:
-            sink.write(block)
-    return sink.n_rows
-
-
-def _write_csv(path: Path, blocks: Iterable[pa.Table]) -> int:
-    n_rows = 0
-    with atomic_path(path) as temporary, pacsv.CSVWriter(temporary, DIFFERENCES) as file:
-        for block in blocks:
-            file.write_table(block)
-            n_rows += block.num_rows
-    return n_rows
-
-
-_WRITERS: dict[str, Callable[[Path, Iterable[pa.Table]], int]] = {
-    ".parquet": _write_parquet,
-    ".ecsv": lambda path, blocks: write_ecsv(path, DIFFERENCES, blocks),
-    ".csv": _write_csv,
-}

@@ -117,12 +117,12 @@ def make_parts(folder: Path, options: argparse.Namespace) -> None:
         share = rng.exponential(1.0, options.targets)
         n_rows = rng.multinomial(options.points // options.archives, share / share.sum())
         with ParquetSink(path, LIGHTCURVE, row_group_rows=_PART_GROUP_ROWS) as sink:
-            for rows in _rows(archive, objectids, n_rows, rng):
+            for rows in points_of(archive, objectids, n_rows, rng):
                 sink.write(rows)
         _write_status(path, archive, objectids, n_rows)
 
 
-def _rows(
+def points_of(
     archive: str, objectids: pa.Array, n_rows: np.ndarray, rng: np.random.Generator
 ) -> Iterator[pa.Table]:
     """Give the rows of all targets, of each in the order of a part."""

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import differences
 import gsoc
 import merge
 import pytest
@@ -23,6 +24,13 @@ def test_a_merge_without_memory_fails(tmp_path: Path) -> None:
     folders = ["--folder", str(tmp_path / "parts"), "--output", str(tmp_path)]
     with pytest.raises(SystemExit, match="failed under 150 MiB"):
         merge.main(["--points", "5000", "--targets", "5", "--limit-mib", "150", *folders])
+
+
+def test_all_differences_of_two_runs_are_found(tmp_path: Path) -> None:
+    folders = ["--folder", str(tmp_path / "runs"), "--output", str(tmp_path)]
+    differences.main(["--points", "4000", "--targets", "3", *folders])
+    (report,) = json.loads((tmp_path / "differences.json").read_text())
+    assert report["differences"] == 12
 
 
 def test_a_sample_is_complete_and_is_not_searched_again(tmp_path: Path) -> None:

@@ -155,6 +155,7 @@ def test_the_cluster_ends_after_sigterm() -> None:
     options = {"n_workers": 1, "processes": False, "dashboard_address": ":0"}
     plugin = {"function": "distributed:LocalCluster", "options": options}
     clusters = []
+    before = signal.getsignal(signal.SIGTERM)
 
     def be_ended() -> None:
         with opened(DaskConfig("plugin", plugin=plugin)) as client:
@@ -165,4 +166,4 @@ def test_the_cluster_ends_after_sigterm() -> None:
     with pytest.raises(SystemExit, match="143"):
         be_ended()
     assert [cluster.status.name for cluster in clusters] == ["closed"]
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -18,10 +18,10 @@ from lightloom.motion import positions_at
 from lightloom.reads import Reads
 
 #: What a worker needs for itself and its libraries, and for each row that it reads and makes a
-#: light curve of [bytes]. Measured: 270 MB and, with lists of epochs, 730 bytes; the double of a
-#: row as a margin, since lists differ in length.
+#: light curve of [bytes]. Measured: 310 MB and, with lists of epochs, 290 bytes; three times that
+#: for a row, since lists differ in length.
 _WORKER_BYTES = 350_000_000
-_ROW_BYTES = 1_500
+_ROW_BYTES = 900
 #: A position for chance matches is at least so many search radii away, so that its circle does not
 #: touch that of the target.
 _OFFSET_RADII = 3

@@ -30,10 +30,16 @@ class PageLimit(NamedTuple):
         The file, for messages.
     page_mb : float
         Largest page, unpacked [MB].
+    advice : str
+        What to do about a larger one.
     """
 
     path: str
     page_mb: float
+    advice: str = (
+        "as limits.page_mb says; if the file is sound, raise limits.page_mb, and limits.mem_mb"
+        " with it"
+    )
 
     def check(self, column: str, sizes: "PageSizes", *, is_list: bool) -> None:
         """Refuse a page that is too large.
@@ -55,8 +61,7 @@ class PageLimit(NamedTuple):
             raise ArchiveError(
                 f"{self.path}: found a page of {needed_bytes / 1e6:.3g} MB, unpacked, in column"
                 f" {column!r} ({sizes.stored_bytes} bytes in the file), expected at most"
-                f" limits.page_mb, {self.page_mb:g} MB; if the file is sound, raise"
-                " limits.page_mb, and limits.mem_mb with it"
+                f" {self.page_mb:g} MB, {self.advice}"
             )
 
 

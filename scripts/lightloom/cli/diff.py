@@ -39,7 +39,8 @@ def diff(
 
     from rich.console import Console
 
-    from lightloom.diff import Comparison, Summary, check_output, write_differences
+    from lightloom.diff import Comparison, Summary
+    from lightloom.diff_files import check_output, write_differences
     from lightloom.errors import LightloomError
 
     summary = Summary(targets)

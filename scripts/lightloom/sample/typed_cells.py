@@ -7,6 +7,7 @@ numbers with as many as tell them apart.
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -18,11 +19,17 @@ from astropy.io.votable.exceptions import VOWarning
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
-from lightloom.errors import SampleError
+from lightloom.catalogs.page_limit import CheckedPages, ChunkPages, PageLimit
+from lightloom.errors import ArchiveError, SampleError
 from lightloom.sample.cells import Cells, find_columns
+from lightloom.sample.unpacking import opened
+from lightloom.services.xml_replies import harm_in
 
 #: Whole numbers from here on are not all told apart by 64-bit floats.
 _FIRST_INEXACT = 2**53
+#: Largest page of a Parquet file, unpacked [MB], and what is read of it at a time [bytes].
+_PAGE_MB = 256.0
+_BUFFER_BYTES = 1 << 20
 
 
 def read_typed_cells(
@@ -80,26 +87,37 @@ def _damaged(path: str, format_: str, error: Exception) -> SampleError:
 def _read_fits(path: str, file: Path) -> tuple[pa.Table, dict[str, str]]:
     try:
         # Opened here, as astropy leaves a damaged file open.
-        with file.open("rb") as opened, warnings.catch_warnings():
+        with opened(path, file) as content, warnings.catch_warnings():
             # astropy warns of a cut file, and goes on.
             warnings.simplefilter("error", AstropyUserWarning)
             warnings.filterwarnings("ignore", category=AstropyUserWarning, message=".*unit.*")
-            with fits.open(opened, memmap=False) as units:
+            with fits.open(content, memmap=False) as units:
                 tables = [unit for unit in units if isinstance(unit, fits.BinTableHDU)]
                 tables += [unit for unit in units if type(unit) is fits.TableHDU]
                 if not tables:
                     raise SampleError(f"{path}: found no table in this FITS file, expected one")
+                _refuse_rows_without_bytes(path, tables[0])
                 table = Table.read(tables[0], unit_parse_strict="silent")
     except (OSError, TypeError, ValueError, KeyError, AstropyUserWarning) as error:
         raise _damaged(path, "a whole FITS file", error) from None
     return _from_astropy(table)
 
 
+def _refuse_rows_without_bytes(path: str, unit: fits.BinTableHDU | fits.TableHDU) -> None:
+    """Rows without a byte are free for the file, and not for who reads them."""
+    n_rows, n_bytes = unit.header["NAXIS2"], unit.fileinfo()["datSpan"]
+    if n_rows > n_bytes:
+        raise SampleError(f"{path}: found {n_rows} rows in {n_bytes} bytes, expected more bytes")
+
+
 def _read_votable(path: str, file: Path) -> tuple[pa.Table, dict[str, str]]:
     try:
-        with warnings.catch_warnings():
+        with opened(path, file) as content, warnings.catch_warnings():
+            harm = harm_in(content)
+            if harm:
+                raise SampleError(f"{path}: found {harm}, expected a VOTable that can be read")
             warnings.simplefilter("ignore", VOWarning)
-            document = votable.parse(file)
+            document = votable.parse(content.read)
             table = document.get_first_table().to_table(use_names_over_ids=True)
     except (OSError, TypeError, ValueError, IndexError) as error:
         raise _damaged(path, "a whole VOTable", error) from None
@@ -108,7 +126,10 @@ def _read_votable(path: str, file: Path) -> tuple[pa.Table, dict[str, str]]:
 
 def _read_parquet(path: str, file: Path) -> tuple[pa.Table, dict[str, str]]:
     try:
-        table = pq.ParquetFile(file).read()
+        with file.open("rb") as content:
+            table = _checked_columns(path, content)
+    except ArchiveError as error:
+        raise SampleError(str(error)) from None
     except (OSError, pa.ArrowInvalid) as error:
         raise _damaged(path, "a whole Parquet file", error) from None
     stated = {
@@ -123,6 +144,19 @@ def _read_parquet(path: str, file: Path) -> tuple[pa.Table, dict[str, str]]:
                 stated[line["name"]] = str(line["unit"])
         table = _without_masks(table)
     return table, stated
+
+
+def _checked_columns(path: str, content: IO[bytes]) -> pa.Table:
+    """Read all columns of a Parquet file whose pages are not large."""
+    checked = CheckedPages(content)
+    with pq.ParquetFile(checked, pre_buffer=False, buffer_size=_BUFFER_BYTES) as parquet:
+        limit = PageLimit(path, _PAGE_MB, "as writers make pages of 1 MB; write it with such ones")
+        found = []
+        for number in range(parquet.num_row_groups):
+            n_columns = parquet.metadata.num_columns
+            checked.expect([ChunkPages.of(limit, parquet, number, one) for one in range(n_columns)])
+            found.append(parquet.read_row_group(number, use_threads=False))
+        return pa.concat_tables([parquet.schema_arrow.empty_table(), *found])
 
 
 def _without_masks(table: pa.Table) -> pa.Table:

@@ -17,7 +17,7 @@ FETCH = Path(__file__).parents[1] / "fetching_process.py"
 
 #: One partition with 600,000 epochs of 1,000 targets.
 SIZE = DenseSize(n_objects=2000, mean_epochs=300, n_visits=1, n_partitions=1)
-SMALL_MB, LARGE_MB = 560, 8000
+SMALL_MB, LARGE_MB = 440, 8000
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak")

@@ -107,8 +107,8 @@ def test_pages_that_would_not_fit_into_memory(tmp_path: Path) -> None:
     assert data_file(bombs[0]).stat().st_size < 20_000
     for said in searched_with_little_memory(bombs, page_mb=256):
         assert re.match(r"permanent \S.*Npix=100\.parquet: found a page of 2\d\d MB", said), said
-        assert "'flux.list.element'" in said
-        assert "limits.page_mb, 256 MB" in said
+        assert re.search(r"column 'flux(\.list\.element)?'", said), said
+        assert "expected at most 256 MB, as limits.page_mb says" in said
     # There was no room for it indeed.
     for said in searched_with_little_memory(bombs, page_mb=2000):
         assert re.match(r"damaged_file .*(malloc|realloc|memory)", said), said
@@ -127,7 +127,7 @@ def test_the_limit_is_on_a_page(
     found = search(replace(spec, page_mb=0.15))
     assert found.plan == plan
     assert found.table.num_rows == 12_500
-    with pytest.raises(ArchiveError, match=r"page of 0.1 MB, unpacked.*limits\.page_mb, 0\.09 MB"):
+    with pytest.raises(ArchiveError, match=r"page of 0\.1 MB, unpacked.*at most 0\.09 MB"):
         search(replace(spec, page_mb=0.09))
 
 

@@ -1,5 +1,9 @@
 """Forty malformed tables: each gives its own error, and leaves the plan and the shards alone."""
 
+import bz2
+import gzip
+import lzma
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +22,7 @@ from lightloom.config_schema import SCHEMAS
 from lightloom.config_sources import TableSource
 from lightloom.errors import SampleError
 from lightloom.plan import sync_plan
+from lightloom.sample import typed_cells, unpacking
 from lightloom.sample.read import read_sample
 
 N_ROWS = 60
@@ -154,6 +159,47 @@ CASES = [
 ]  # fmt: skip
 
 
+def _rows_without_bytes(path: str) -> None:
+    fits.BinTableHDU.from_columns([fits.Column("ra", "D", array=[1.0])]).writeto(path)
+    content = Path(path).read_bytes().replace(b"= 'D ", b"= '0D")
+    for key, old, new in (("NAXIS1", 8, 0), ("NAXIS2", 1, 10**10)):
+        content = content.replace(f"{key}  = {old:20d}".encode(), f"{key}  = {new:20d}".encode())
+    Path(path).write_bytes(content[:-2880])
+
+
+def _large_page(path: str) -> None:
+    zeros = pa.array(np.zeros(200_000))
+    pq.write_table(
+        pa.table({"ra": pa.ListArray.from_arrays(pa.array([0, len(zeros)], pa.int32()), zeros)}),
+        path,
+        compression="zstd",
+        use_dictionary=False,
+        data_page_size=1 << 30,
+    )
+
+
+_ENTITIES = b'<?xml version="1.0"?><!DOCTYPE VOTABLE [<!ENTITY a "b">]><VOTABLE>&a;</VOTABLE>'
+_ROWS = b'<?xml version="1.0"?><VOTABLE><RESOURCE><TABLE nrows="4000000000"/></RESOURCE></VOTABLE>'
+
+#: What takes more memory than its bytes tell, or would: a packed file and a page may have a
+#: megabyte here.
+BOMBS = [
+    *(
+        Case(f"{pack.__module__} bomb", path, pack(bytes(3 << 20)),
+             ("found a packed file of more than 1 MB, unpacked",))
+        for pack in (gzip.compress, bz2.compress, lzma.compress)
+        for path in ("t.fits", "t.vot")
+    ),
+    Case("packed and cut", "t.fits", gzip.compress(bytes(3 << 18))[:-100], (_HALF,)),
+    Case("packed twice", "t.fits", gzip.compress(gzip.compress(bytes(3 << 20))), (_HALF,)),
+    Case("entities", "t.vot", _ENTITIES, ("found an XML document that declares entities",)),
+    Case("entities, packed", "t.vot", gzip.compress(_ENTITIES), ("that declares entities",)),
+    Case("rows", "t.vot", _ROWS, ("announces 4000000000 rows",)),
+    Case("rows", "t.fits", _rows_without_bytes, ("found 10000000000 rows in 0 bytes",)),
+    Case("page", "t.parquet", _large_page, ("found a page of 1.6 MB", "write it with such ones")),
+]  # fmt: skip
+
+
 @pytest.fixture
 def finished() -> Run:
     """A run whose plan has been made from a good table."""
@@ -178,6 +224,27 @@ def _with_table(run: Run, case: Case) -> Run:
     source = TableSource("table", case.path, **{"id": "id", "ra": "ra", "dec": "dec"})
     source = replace(source, **dict(case.options))
     return replace(run, sample=SampleConfig((source,), 1.0, "stop"))
+
+
+@pytest.mark.parametrize("case", BOMBS, ids=lambda case: f"{case.kind}, {case.path}")
+def test_bombs(finished: Run, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpacking, "MOST_UNPACKED_BYTES", 1 << 20)
+    monkeypatch.setattr(typed_cells, "_PAGE_MB", 1.0)
+    test_malformed_table(finished, case)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, None])
+@pytest.mark.parametrize("path", ["t.fits", "t.vot"])
+def test_packed_tables_are_read(path: str, pack: Callable[[bytes], bytes] | None) -> None:
+    _write(_columns(), path)
+    content = Path(path).read_bytes()
+    if pack is None:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("table", content)
+    else:
+        Path(path).write_bytes(pack(content))
+    targets = read_sample([TableSource("table", path, id="id", ra="ra", dec="dec")]).targets
+    assert sorted(targets["objectid"].to_pylist()) == sorted(NAMES)
 
 
 def test_there_are_enough_kinds() -> None:
