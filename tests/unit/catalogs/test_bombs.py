@@ -107,7 +107,7 @@ def test_pages_that_would_not_fit_into_memory(tmp_path: Path) -> None:
     assert data_file(bombs[0]).stat().st_size < 20_000
     for said in searched_with_little_memory(bombs, page_mb=256):
         assert re.match(r"permanent \S.*Npix=100\.parquet: found a page of 2\d\d MB", said), said
-        assert re.search(r"column 'flux(\.list\.element)?'", said), said
+        assert "in column 'flux" in said
         assert "expected at most 256 MB, as limits.page_mb says" in said
     # There was no room for it indeed.
     for said in searched_with_little_memory(bombs, page_mb=2000):
