@@ -55,6 +55,8 @@ def write_struct(struct: Struct) -> bytes:
 
 
 class _Reader:
+    """Where the time of a search goes: a page has a header and a place in the index."""
+
     def __init__(self, content: bytes, start: int) -> None:
         self._content = content
         self.position = start
@@ -62,33 +64,44 @@ class _Reader:
     def struct(self) -> Struct:
         fields: Struct = {}
         number = 0
-        while header := self._byte():
+        content = self._content
+        while header := content[self.position]:
+            self.position += 1
             delta, type_ = header >> 4, header & 15
             number = number + delta if delta else self._integer()
-            # The value of a boolean field is its type.
-            fields[number] = (type_, type_ == TRUE if type_ <= FALSE else self._value(type_))
+            if I16 <= type_ <= I64:
+                fields[number] = (type_, self._integer())
+            elif type_ <= FALSE:
+                # The value of a boolean field is its type.
+                fields[number] = (type_, type_ == TRUE)
+            else:
+                fields[number] = (type_, self._value(type_))
+        self.position += 1
         return fields
 
     def _value(self, type_: int) -> Any:
-        if type_ in (I16, I32, I64):
+        if I16 <= type_ <= I64:
             return self._integer()
-        if type_ in (TRUE, FALSE, BYTE):
-            return self._byte()
+        if type_ == STRUCT:
+            return self.struct()
         if type_ == BINARY:
             return self._bytes(self._varint())
         if type_ in (LIST, SET):
-            header = self._byte()
-            length = header >> 4 if header >> 4 < 15 else self._varint()
-            return header & 15, [self._value(header & 15) for _ in range(length)]
-        if type_ == STRUCT:
-            return self.struct()
+            return self._list()
+        if type_ in (TRUE, FALSE, BYTE):
+            return self._bytes(1)[0]
         if type_ == DOUBLE:
             return self._bytes(8)
         raise ValueError(f"Thrift type {type_} has no place in Parquet metadata")
 
-    def _byte(self) -> int:
-        self.position += 1
-        return self._content[self.position - 1]
+    def _list(self) -> tuple[int, list[Any]]:
+        header = self._bytes(1)[0]
+        length, type_ = header >> 4, header & 15
+        if length == 15:
+            length = self._varint()
+        if type_ == STRUCT:
+            return type_, [self.struct() for _ in range(length)]
+        return type_, [self._value(type_) for _ in range(length)]
 
     def _bytes(self, length: int) -> bytes:
         start, self.position = self.position, self.position + length
@@ -98,13 +111,16 @@ class _Reader:
         return found
 
     def _varint(self) -> int:
-        decoded = shift = 0
-        while True:
-            byte = self._byte()
+        content, position = self._content, self.position
+        byte = content[position]
+        decoded, shift = byte & 127, 7
+        while byte >= 128:
+            position += 1
+            byte = content[position]
             decoded |= (byte & 127) << shift
-            if byte < 128:
-                return decoded
             shift += 7
+        self.position = position + 1
+        return decoded
 
     def _integer(self) -> int:
         encoded = self._varint()
