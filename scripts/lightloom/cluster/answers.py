@@ -182,14 +182,18 @@ class _Watch:
             _log.warning("%d of %d Dask workers are left", len(workers), self._n_workers)
         self._n_workers = len(workers)
         self.n_threads = max(1, sum(worker["nthreads"] for worker in workers))
-        # One that nears its memory limit may keep what was given to it, while others are idle.
-        at_work = any(worker["metrics"].get("executing", 0) for worker in workers)
+        # Of a cluster that was started elsewhere, one that nears its memory limit may take no more
+        # work, but ends what it has begun.
+        at_work = any(
+            worker["status"] == "running" or worker["metrics"].get("executing", 0)
+            for worker in workers
+        )
         if at_work or self.n_answers > self._answers_then:
             self._last_sign, self._answers_then = now, self.n_answers
         elif now > self._last_sign + self._patience_s:
-            states = ", ".join(sorted(f"one is {worker['status']}" for worker in workers)) or "none"
+            paused = f"{len(workers)} that are out of memory" if workers else "none"
             raise ClusterError(
-                f"dask: found no worker that works for {self._patience_s:g} s ({states}). What was"
+                f"dask: found no worker that works for {self._patience_s:g} s ({paused}). What was"
                 " answered is kept; see the logs of the cluster, and run again to ask for the rest"
             )
 
