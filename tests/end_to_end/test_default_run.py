@@ -21,6 +21,8 @@ from lightloom.summary import summarise
 from lightloom.why import explain
 from project import REPOSITORY, Project
 
+pytestmark = pytest.mark.timeout(900)
+
 NOTEBOOKS = sorted((REPOSITORY / "docs" / "notebooks").glob("*.py"))
 
 

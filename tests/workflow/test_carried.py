@@ -7,7 +7,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from project import SAMPLE, Project
+
+pytestmark = pytest.mark.timeout(900)
 
 Digests = Callable[[Project], dict[str, str]]
 

@@ -12,6 +12,8 @@ from laboratory import Laboratory
 from project import Project, Run
 from service_project import services_project
 
+pytestmark = pytest.mark.timeout(900)
+
 ARCHIVES = ["nsc", "tess"]
 SHARD = "allsky"
 

@@ -13,6 +13,8 @@ import yaml
 
 from project import SAMPLE, Project
 
+pytestmark = pytest.mark.timeout(900)
+
 Digests = Callable[[Project], dict[str, str]]
 
 
