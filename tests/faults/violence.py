@@ -366,7 +366,8 @@ def run_twice(scene: Scene) -> Iterator[Strike]:
 
     def strike() -> None:
         second = scene.project.snakemake(*options)
-        if scene.run.poll() is None and not options:
+        # One that comes when the first is about to end, and has let go of the folder, has nothing to do.
+        if scene.run.poll() is None and not options and not second.nothing_to_do:
             assert second.returncode != 0, second.output
             refusals = ("cannot be locked", "another run is at work")
             assert any(words in second.output for words in refusals), second.output
