@@ -366,7 +366,7 @@ def run_twice(scene: Scene) -> Iterator[Strike]:
 
     def strike() -> None:
         second = scene.project.snakemake(*options)
-        # One that comes when the first is about to end, and has let go of the folder, has nothing to do.
+        # One that comes when the first has let go of the folder finds nothing to do.
         if scene.run.poll() is None and not options and not second.nothing_to_do:
             assert second.returncode != 0, second.output
             refusals = ("cannot be locked", "another run is at work")
