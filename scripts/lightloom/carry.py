@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from lightloom.outcome import Outcome
 from lightloom.plan import part_paths
 from lightloom.schema import FINAL_STATES, SHARD, TARGET_ROWS
 from lightloom.sharding import is_shard_name, overlap
@@ -31,15 +32,7 @@ from lightloom.storage import sha256_file, write_json
 _ASKED = [name for name in SHARD.names if name not in ("objectid", "_healpix_29")]
 
 #: What a status says of a finished target besides the number of its rows.
-_OUTCOME = (
-    "state",
-    "n_sources",
-    "match_arcsec",
-    "n_offsets",
-    "n_offset_matches",
-    "error_class",
-    "message",
-)
+_OUTCOME = tuple(one.name for one in fields(Outcome) if one.name != "n_rows")
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ run, and add up with its states, target by target.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from lightloom import __version__
 from lightloom.carry import forget_earlier
 from lightloom.errors import ResultError
+from lightloom.outcome import Outcome
 from lightloom.progress import progress_lines
 from lightloom.schema import LEDGER, LIGHTCURVE, STATES, conform
 from lightloom.storage import ParquetSink, sha256_file, write_table
@@ -32,17 +33,7 @@ _STATES_OF_ANY_ROWS = ("truncated",)
 _UNFINISHED_STATES = ("failed", "truncated")
 
 _STATUS_KEYS = ("archive", "shard", "key", "release", "targets", "part", "reads")
-_TARGET_FIELDS = (
-    "objectid",
-    "state",
-    "n_rows",
-    "n_sources",
-    "match_arcsec",
-    "n_offsets",
-    "n_offset_matches",
-    "error_class",
-    "message",
-)
+_TARGET_FIELDS = ("objectid", *(one.name for one in fields(Outcome)))
 
 _REMEDY = "run `snakemake repair --cores all` to fetch it again"
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from jproperties import Properties, PropertyError
 
 from lightloom.catalogs.markers import COLLECTION_PROPERTIES, HATS_PROPERTIES
+from lightloom.catalogs.page_limit import DEFAULT_PAGE_MB
 from lightloom.catalogs.storage import names_in, read_bytes
 from lightloom.errors import ArchiveError, ArchiveSchemaError, DamagedFileError
 
@@ -46,7 +47,7 @@ class CatalogSpec:
     object_id: str
     partition: str = ""
     storage_options: Mapping[str, Any] = field(default_factory=dict)
-    page_mb: float = 256.0
+    page_mb: float = DEFAULT_PAGE_MB
 
 
 class Partition(NamedTuple):

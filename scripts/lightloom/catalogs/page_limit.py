@@ -17,6 +17,9 @@ from lightloom.errors import ArchiveError, DamagedFileError
 # Fields of PageHeader, and of the headers of data pages, old and new.
 _UNPACKED_BYTES, _STORED_BYTES, _DATA_HEADERS, _N_VALUES = 2, 3, (5, 8), 1
 
+#: Largest page that is unpacked, where nothing else is said [MB]: writers make pages of about 1 MB.
+DEFAULT_PAGE_MB = 256.0
+
 #: What a value takes at the most, but for texts, which are no longer than their page.
 _VALUE_BYTES = 8
 

@@ -19,7 +19,7 @@ from astropy.io.votable.exceptions import VOWarning
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
-from lightloom.catalogs.page_limit import CheckedPages, ChunkPages, PageLimit
+from lightloom.catalogs.page_limit import DEFAULT_PAGE_MB, CheckedPages, ChunkPages, PageLimit
 from lightloom.errors import ArchiveError, SampleError
 from lightloom.sample.cells import Cells, find_columns
 from lightloom.sample.unpacking import opened
@@ -27,8 +27,7 @@ from lightloom.services.xml_replies import harm_in
 
 #: Whole numbers from here on are not all told apart by 64-bit floats.
 _FIRST_INEXACT = 2**53
-#: Largest page of a Parquet file, unpacked [MB], and what is read of it at a time [bytes].
-_PAGE_MB = 256.0
+#: What is read of a Parquet file at a time [bytes].
 _BUFFER_BYTES = 1 << 20
 
 
@@ -150,7 +149,9 @@ def _checked_columns(path: str, content: IO[bytes]) -> pa.Table:
     """Read all columns of a Parquet file whose pages are not large."""
     checked = CheckedPages(content)
     with pq.ParquetFile(checked, pre_buffer=False, buffer_size=_BUFFER_BYTES) as parquet:
-        limit = PageLimit(path, _PAGE_MB, "as writers make pages of 1 MB; write it with such ones")
+        limit = PageLimit(
+            path, DEFAULT_PAGE_MB, "as writers make pages of 1 MB; write it with such ones"
+        )
         found = []
         for number in range(parquet.num_row_groups):
             n_columns = parquet.metadata.num_columns

@@ -14,10 +14,11 @@ import pytest
 from written_catalogs import cells, in_memory, pixel_centres
 
 from lightloom.catalogs.layouts import CatalogSpec, open_catalog
-from lightloom.catalogs.page_limit import ChunkPages, PageLimit
+from lightloom.catalogs.page_limit import DEFAULT_PAGE_MB, ChunkPages, PageLimit
 from lightloom.catalogs.planning import plan_searches
 from lightloom.catalogs.search import SearchResult, search_partition
 from lightloom.catalogs.thrift import Struct, elements, read_struct, value, write_struct
+from lightloom.config_schema import load_schema
 from lightloom.errors import ArchiveError, DamagedFileError
 
 PIXEL = (3, 100)
@@ -96,6 +97,11 @@ def searched_with_little_memory(specs: list[CatalogSpec], page_mb: float) -> lis
     run = [sys.executable, "-c", SEARCH, *map(str, numbers), *(spec.endpoint for spec in specs)]
     done = subprocess.run(run, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
+
+
+def test_the_default_is_that_of_archives() -> None:
+    entry = load_schema("archives.schema.yaml")["$defs"]["entry"]["properties"]
+    assert entry["limits"]["properties"]["page_mb"]["default"] == DEFAULT_PAGE_MB
 
 
 def test_pages_that_would_not_fit_into_memory(tmp_path: Path) -> None:

@@ -229,7 +229,7 @@ def _with_table(run: Run, case: Case) -> Run:
 @pytest.mark.parametrize("case", BOMBS, ids=lambda case: f"{case.kind}, {case.path}")
 def test_bombs(finished: Run, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unpacking, "MOST_UNPACKED_BYTES", 1 << 20)
-    monkeypatch.setattr(typed_cells, "_PAGE_MB", 1.0)
+    monkeypatch.setattr(typed_cells, "DEFAULT_PAGE_MB", 1.0)
     test_malformed_table(finished, case)
 
 
