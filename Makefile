@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfil
 # Each job would compile every import again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test unit lightkurve faults chaos lint lock sbom clean
+.PHONY: run test unit others faults chaos lint lock sbom clean
 
 run: $(READY)
 	$(BIN)/snakemake --cores all
@@ -51,11 +51,12 @@ $(READY): envs/requirements.lock pyproject.toml
 	$(BIN)/python -m compileall -q -j 0 .venv/lib scripts || true
 	touch $@
 
-# lightkurve wants an older pandas, and has an environment of its own; its tests are skipped without.
-lightkurve: .venv/lightkurve/ready
-.venv/lightkurve/ready: envs/lightkurve.lock | $(READY)
-	$(PYTHON) -m venv .venv/lightkurve
-	.venv/lightkurve/bin/python -m pip install --quiet --require-hashes --no-deps --requirement envs/lightkurve.lock
+# Packages that do not resolve together with the project's have an environment each; their tests are skipped without.
+OTHERS := lightkurve hats-import
+others: $(OTHERS:%=.venv/%/ready)
+.venv/%/ready: envs/%.lock | $(READY)
+	$(PYTHON) -m venv .venv/$*
+	.venv/$*/bin/python -m pip install --quiet --require-hashes --no-deps --requirement envs/$*.lock
 	touch $@
 
 # What is installed, with licences and hashes, as sbom.cdx.json (CycloneDX); fails if a licence is not allowed.
@@ -68,7 +69,7 @@ COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --n
 	--no-header --no-annotate --upgrade --quiet
 lock:
 	$(COMPILE) pyproject.toml --group dev --output-file envs/requirements.lock
-	$(COMPILE) envs/lightkurve.in --output-file envs/lightkurve.lock
+	for name in $(OTHERS); do $(COMPILE) envs/$$name.in --output-file envs/$$name.lock || exit 1; done
 
 clean:
 	rm -rf .venv .snakemake results sky

@@ -41,6 +41,9 @@ class Question:
         The same targets as a shard of the workflow; the ids are the numbers.
     scratch : pathlib.Path
         An empty folder.
+    spec : ArchiveSpec
+        The archive's entry in the catalogue of archives, with this endpoint and `RADIUS_ARCSEC`. It
+        is read before the clock starts: a job of the workflow is told it.
     """
 
     kind: Kind
@@ -50,6 +53,7 @@ class Question:
     targets: pd.DataFrame
     shard: Path
     scratch: Path
+    spec: ArchiveSpec
 
     @classmethod
     def of(cls, job: Mapping[str, Any]) -> Self:
@@ -62,6 +66,7 @@ class Question:
             pd.read_parquet(job["targets"]),
             Path(job["shard"]),
             Path(job["scratch"]),
+            _spec(job),
         )
 
     def about_one_target(self) -> Self:
@@ -72,22 +77,22 @@ class Question:
         is_first = self.targets["number"] == int(shard["objectid"][0].as_py())
         return replace(self, targets=self.targets[is_first].reset_index(drop=True), shard=path)
 
-    @property
-    def spec(self) -> ArchiveSpec:
-        """The archive's entry in the catalogue of archives, with this endpoint and radius."""
-        config: dict[str, Any] = {}
-        for name in ("config.yaml", "archives.yaml"):
-            config |= yaml.safe_load((_CONFIG / name).read_text())
-        options: dict[str, Any] = {
-            "enabled": True,
-            "endpoint": self.catalogue,
-            "storage_options": self.storage_options,
-            "radius_arcsec": RADIUS_ARCSEC,
-        }
-        if self.detections:
-            options["detections"] = {"endpoint": self.detections}
-        config["archives"] = {self.kind.name: options}
-        return load_run(config).archives[self.kind.name]
+
+def _spec(job: Mapping[str, Any]) -> ArchiveSpec:
+    config: dict[str, Any] = {}
+    for name in ("config.yaml", "archives.yaml"):
+        config |= yaml.safe_load((_CONFIG / name).read_text())
+    options: dict[str, Any] = {
+        "enabled": True,
+        "endpoint": job["catalogue"],
+        "storage_options": job["storage_options"],
+        "radius_arcsec": RADIUS_ARCSEC,
+    }
+    if job["detections"]:
+        options["detections"] = {"endpoint": job["detections"]}
+    name = job["kind"]
+    config["archives"] = {name: options}
+    return load_run(config).archives[name]
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from lightloom.catalogs.thrift import (
     STRUCT,
     Struct,
     elements,
+    read_columns,
     read_struct,
     value,
     write_struct,
@@ -130,14 +131,14 @@ class PageIndex:
             bounded = {leaf.name: chunks[leaf.name] for leaf in limited}
             spans = [_span(chunk, _COLUMN_INDEX) for column in bounded.values() for chunk in column]
             spans += [_span(chunk, _OFFSET_INDEX) for column in chunks.values() for chunk in column]
-            indexes = [read_struct(content)[0] for content in file.source.read_ranges(spans)]
+            indexes = iter(file.source.read_ranges(spans))
             self._limits = {
-                name: [_limits(value(chunk, _CHUNK_METADATA), indexes.pop(0)) for chunk in column]
+                name: [_limits(value(chunk, _CHUNK_METADATA), next(indexes)) for chunk in column]
                 for name, column in bounded.items()
             }
             self._pages = {
                 name: [
-                    _pages(value(chunk, _CHUNK_METADATA), indexes.pop(0), n)
+                    _pages(value(chunk, _CHUNK_METADATA), next(indexes), n)
                     for chunk, n in zip(column, n_rows, strict=True)
                 ]
                 for name, column in chunks.items()
@@ -253,7 +254,8 @@ def _span(chunk: Struct, fields: tuple[int, int]) -> Range:
     return start, start + length
 
 
-def _limits(chunk: Struct, index: Struct) -> Limits:
+def _limits(chunk: Struct, column_index: bytes) -> Limits:
+    index, _ = read_struct(column_index)
     type_ = np.dtype(_LIMIT_TYPES[value(chunk, _TYPE)])
     lowest, highest = (
         np.frombuffer(
@@ -264,11 +266,8 @@ def _limits(chunk: Struct, index: Struct) -> Limits:
     return Limits(lowest, highest, np.array(elements(index, _NULL_PAGES)) == 1)
 
 
-def _pages(chunk: Struct, index: Struct, n_rows: int) -> Pages:
-    start, size, first_row = (
-        np.array([value(location, field) for location in elements(index, _LOCATIONS)], np.int64)
-        for field in _LOCATION
-    )
+def _pages(chunk: Struct, offset_index: bytes, n_rows: int) -> Pages:
+    start, size, first_row = read_columns(offset_index, _LOCATIONS, _LOCATION)
     chunk_start = min(
         value(chunk, field) for field in (_DATA_PAGE, _DICTIONARY_PAGE) if field in chunk
     )

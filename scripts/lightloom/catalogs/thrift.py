@@ -4,7 +4,12 @@ pyarrow does not tell where the pages of a column lie; the footer and the page i
 read without knowing their definition, so that they can be written again as they were.
 """
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+
+from lightloom.catalogs.geometry import IntArray
 
 #: Types of values in the compact protocol.
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
@@ -45,6 +50,82 @@ def read_struct(content: bytes, start: int = 0) -> tuple[Struct, int]:
         raise CutOffError("a Thrift struct is cut off") from error
     except RecursionError as error:
         raise ValueError("Thrift structs lie too deep in each other") from error
+
+
+def read_columns(content: bytes, field: int, members: Sequence[int]) -> list[IntArray]:
+    """Decode a list of structs of integers, the first field of a struct, as columns.
+
+    The page index has a struct for each page of a column, thousands in a large file. Where all have
+    the same fields they are decoded together.
+
+    Parameters
+    ----------
+    content : bytes
+    field : int
+        The field with the list.
+    members : sequence of int
+        Fields of the structs in the list, ascending.
+
+    Returns
+    -------
+    list of numpy.ndarray of int64
+        The values of each of the members.
+
+    Raises
+    ------
+    CutOffError
+        If there is the begin of a struct.
+    KeyError
+        If there is no such field, or a struct in the list lacks a member.
+    ValueError
+        If there is no struct, or an integer has more than 64 bits.
+    """
+    table = _uniform_rows(content, field, members)
+    if table is None:
+        rows = elements(read_struct(content)[0], field)
+        try:
+            table = np.array([[value(row, m) for m in members] for row in rows], np.int64)
+        except OverflowError as error:
+            raise ValueError("an integer of more than 64 bits") from error
+    return list(table.reshape(-1, len(members)).T)
+
+
+def _uniform_rows(content: bytes, field: int, members: Sequence[int]) -> IntArray | None:
+    """Decode structs that all have the same members and no others, or return None.
+
+    Their encoding is made of variable-length integers alone: for each member a header of one byte
+    and the value, and a zero behind the last one.
+    """
+    if not content or content[0] != field << 4 | LIST:
+        return None
+    reader = _Reader(content, 1)
+    try:
+        n_rows, type_ = reader.list_header()
+    except IndexError:
+        return None
+    n_words = n_rows * (2 * len(members) + 1)
+    stored = np.frombuffer(content, np.uint8)[reader.position :]
+    last = np.flatnonzero(stored < 128)[:n_words]
+    if type_ != STRUCT or not 0 < n_words == len(last):
+        return None
+    stored = stored[: last[-1] + 1]
+    first = np.append(0, last[:-1] + 1)
+    length = last + 1 - first
+    if length.max() * 7 > 63:
+        return None
+    shift = 7 * (np.arange(len(stored)) - np.repeat(first, length))
+    words = np.add.reduceat((stored & np.int64(127)) << shift, first).reshape(n_rows, -1)
+    headers, values = words[:, 0::2], words[:, 1::2]
+    types, deltas = headers[0, :-1] & 15, headers[0, :-1] >> 4
+    if (
+        np.any(headers != headers[0])
+        or np.any(length.reshape(words.shape)[:, 0::2] > 1)
+        or np.any(deltas != np.diff(members, prepend=0))
+        or np.any((types < I16) | (types > I64))
+        or headers[0, -1]
+    ):
+        return None
+    return (values >> 1) ^ -(values & 1)
 
 
 def write_struct(struct: Struct) -> bytes:
@@ -94,11 +175,14 @@ class _Reader:
             return self._bytes(8)
         raise ValueError(f"Thrift type {type_} has no place in Parquet metadata")
 
-    def _list(self) -> tuple[int, list[Any]]:
+    def list_header(self) -> tuple[int, int]:
+        """Return the number and the type of the elements of the list that begins here."""
         header = self._bytes(1)[0]
         length, type_ = header >> 4, header & 15
-        if length == 15:
-            length = self._varint()
+        return self._varint() if length == 15 else length, type_
+
+    def _list(self) -> tuple[int, list[Any]]:
+        length, type_ = self.list_header()
         if type_ == STRUCT:
             return type_, [self.struct() for _ in range(length)]
         return type_, [self._value(type_) for _ in range(length)]

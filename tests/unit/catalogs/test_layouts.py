@@ -1,5 +1,6 @@
 """Catalogues as their own libraries write them, and the file that marks a complete one."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from distributed import Client
 from written_catalogs import random_table, write_hats, write_hive
 
 from lightloom.catalogs.layouts import CatalogSpec, open_catalog
 from lightloom.catalogs.markers import marker
 from lightloom.catalogs.planning import plan_searches
 from lightloom.catalogs.search import search_partition
+from other_python import python_with
 
 PAGES, ROW_GROUPS = "page ranges", "pyarrow row groups"
 BASE_PIXELS = [(0, cell) for cell in range(12)]
@@ -126,44 +127,78 @@ def light_curves_of_all(spec: CatalogSpec, ra: np.ndarray, dec: np.ndarray, plan
     return rows
 
 
-@pytest.mark.filterwarnings("default")
-def test_catalogue_without_key_written_by_hats_import(tmp_path: Path) -> None:
-    arguments = pytest.importorskip("hats_import.catalog.arguments")
-    pipeline = pytest.importorskip("hats_import.pipeline")
+#: Options of ``ImportArguments``, and the reader that such files get.
+HATS_IMPORT_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "defaults": ({}, PAGES),
+    "folders-without-key": (
+        {"npix_suffix": "/", "row_group_kwargs": {"num_rows": 40}, "add_healpix_29": False},
+        PAGES,
+    ),
+    "named-files": ({"npix_suffix": "/", "npix_parquet_name": "data.parquet"}, PAGES),
+    "tiles-without-metadata": (
+        {"row_group_kwargs": {"subtile_order_delta": 1}, "create_metadata": False},
+        PAGES,
+    ),
+    "no-page-index": (
+        {"write_table_kwargs": {"write_page_index": False, "compression": "snappy"}},
+        ROW_GROUPS,
+    ),
+}
+
+#: hats-import does not resolve together with the project's packages.
+IMPORT_CATALOGUES = """
+import json, sys
+from dask.distributed import Client
+from hats_import.catalog.arguments import ImportArguments
+from hats_import.pipeline import pipeline_with_client
+if __name__ == "__main__":
+    with Client(processes=False, threads_per_worker=1, dashboard_address=":0") as client:
+        for arguments in json.loads(sys.argv[1]):
+            pipeline_with_client(ImportArguments(**arguments), client)
+"""
+
+
+@pytest.fixture(scope="module")
+def imported_catalogs(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, np.ndarray, np.ndarray, list[float]]:
+    """A folder with a catalogue for each of the options, positions and all magnitudes."""
+    python = python_with("hats-import", "hats_import")
+    folder = tmp_path_factory.mktemp("imported")
     rng = np.random.default_rng(3)
     ra, dec = rng.uniform(10, 11, 300), rng.uniform(-1, 1, 300)
     mags = rng.random(1200)
     offsets = pa.array(np.arange(0, 1201, 4), pa.int32())
     lists = pa.ListArray.from_arrays(offsets, pa.array(mags))
     light_curves = pa.StructArray.from_arrays([lists, lists], ["hmjd", "mag"])
-    source = tmp_path / "source.parquet"
-    pq.write_table(
-        pa.table(
-            {"objectid": np.arange(300), "objra": ra, "objdec": dec, "lightcurve": light_curves}
-        ),
-        source,
-    )
-    with Client(
-        processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None
-    ) as client:
-        pipeline.pipeline_with_client(
-            arguments.ImportArguments(
-                output_path=tmp_path,
-                output_artifact_name="written",
-                input_file_list=[source],
-                file_reader="parquet",
-                ra_column="objra",
-                dec_column="objdec",
-                pixel_threshold=100,
-                progress_bar=False,
-                npix_suffix="/",
-                row_group_kwargs={"num_rows": 40},
-                add_healpix_29=False,
-            ),
-            client,
-        )
-    spec = CatalogSpec(str(tmp_path / "written"), "hats", "objra", "objdec", "objectid")
-    assert light_curves_of_all(spec, ra, dec, ROW_GROUPS)["mag"].to_pylist() == mags.tolist()
+    columns = {"objectid": np.arange(300), "objra": ra, "objdec": dec, "lightcurve": light_curves}
+    pq.write_table(pa.table(columns), folder / "source.parquet")
+    arguments = [
+        {
+            "output_path": str(folder),
+            "output_artifact_name": name,
+            "input_file_list": [str(folder / "source.parquet")],
+            "file_reader": "parquet",
+            "ra_column": "objra",
+            "dec_column": "objdec",
+            "pixel_threshold": 100,
+            "progress_bar": False,
+            **options,
+        }
+        for name, (options, _) in HATS_IMPORT_OPTIONS.items()
+    ]
+    command = [python, "-c", IMPORT_CATALOGUES, json.dumps(arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder, ra, dec, mags.tolist()
+
+
+@pytest.mark.parametrize("name", HATS_IMPORT_OPTIONS)
+def test_catalogue_written_by_hats_import(name: str, imported_catalogs: tuple) -> None:
+    folder, ra, dec, mags = imported_catalogs
+    spec = CatalogSpec(str(folder / name), "hats", "objra", "objdec", "objectid")
+    rows = light_curves_of_all(spec, ra, dec, HATS_IMPORT_OPTIONS[name][1])
+    assert rows["mag"].to_pylist() == mags
 
 
 def test_catalogue_with_the_columns_of_older_importers(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from laboratory_sky import KIC, N_CADENCES, STARS, TIC
 
 from laboratory import Laboratory
-from lightkurve_python import PYTHON
+from other_python import python_with
 
 SEARCH = """
 import json, sys, warnings
@@ -35,9 +35,7 @@ print(json.dumps([
 @pytest.fixture
 def search(laboratory: Laboratory, tmp_path: Path) -> Callable[..., list[list[Any]]]:
     """Search and download in another process, with only settings of users changed."""
-    look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('lightkurve') is None)"
-    if subprocess.run([PYTHON, "-c", look]).returncode:
-        pytest.skip(f"lightkurve is not installed for {Path(PYTHON).name}; run `make lightkurve`")
+    python = python_with("lightkurve", "lightkurve")
     settings = tmp_path / ".astropy" / "config" / "astroquery.cfg"
     settings.parent.mkdir(parents=True)
     settings.write_text(f"[mast]\nserver = {laboratory.url('mast')}\n")
@@ -51,7 +49,7 @@ def search(laboratory: Laboratory, tmp_path: Path) -> Callable[..., list[list[An
     }
 
     def run(**options: Any) -> list[list[Any]]:
-        command = [PYTHON, "-c", SEARCH, json.dumps(options)]
+        command = [python, "-c", SEARCH, json.dumps(options)]
         done = subprocess.run(
             command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120
         )

@@ -9,16 +9,13 @@ import os
 import subprocess
 from pathlib import Path
 
-import pytest
-
-from lightkurve_python import PYTHON
 from lightloom.read import read_lightcurves
 from lightloom.read.lightcurves import with_flux
+from other_python import python_with
 from project import REPOSITORY
 from small_run import SmallRun
 from written_results import write_results
 
-NEEDED = ("lightkurve", "pyarrow")
 READ = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
@@ -35,11 +32,9 @@ print(json.dumps([
 
 def test_lightkurve(small_run: SmallRun) -> None:
     results: Path = write_results(small_run)
-    look = f"import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, {NEEDED!r})))"
-    if subprocess.run([PYTHON, "-c", look], check=False).returncode:
-        pytest.skip(f"{' and '.join(NEEDED)} are not there for {Path(PYTHON).name}")
+    python = python_with("lightkurve", "lightkurve", "pyarrow")
     done = subprocess.run(
-        [PYTHON, "-c", READ, str(results)],
+        [python, "-c", READ, str(results)],
         env={"PYTHONPATH": str(REPOSITORY / "scripts"), "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
