@@ -110,7 +110,7 @@ class PageIndex:
     Raises
     ------
     DamagedFileError
-        If it cannot be decoded.
+        If it cannot be decoded, then or when it is asked.
     """
 
     def __init__(self, file: CatalogFile, limited: Sequence[Leaf], leaves: Sequence[Leaf]) -> None:
@@ -131,26 +131,35 @@ class PageIndex:
             bounded = {leaf.name: chunks[leaf.name] for leaf in limited}
             spans = [_span(chunk, _COLUMN_INDEX) for column in bounded.values() for chunk in column]
             spans += [_span(chunk, _OFFSET_INDEX) for column in chunks.values() for chunk in column]
-            indexes = iter(file.source.read_ranges(spans))
-            self._limits = {
-                name: [_limits(value(chunk, _CHUNK_METADATA), next(indexes)) for chunk in column]
-                for name, column in bounded.items()
-            }
-            self._pages = {
-                name: [
-                    _pages(value(chunk, _CHUNK_METADATA), next(indexes), n)
-                    for chunk, n in zip(column, n_rows, strict=True)
-                ]
-                for name, column in chunks.items()
-            }
+            encoded = iter(file.source.read_ranges(spans))
+            self._column_indexes, self._offset_indexes = (
+                {name: [next(encoded) for _ in column] for name, column in columns.items()}
+                for columns in (bounded, chunks)
+            )
+        self._chunks = chunks
+        self._n_rows = n_rows
+        self._pages: dict[tuple[str, int], Pages] = {}
 
     def limits(self, leaf: Leaf, row_group: int) -> Limits:
         """Return the limits of a limited column in the pages of a row group."""
-        return self._limits[leaf.name][row_group]
+        chunk = self._chunks[leaf.name][row_group]
+        with self._decoding():
+            return _limits(
+                value(chunk, _CHUNK_METADATA), self._column_indexes[leaf.name][row_group]
+            )
 
     def pages(self, leaf: Leaf, row_group: int) -> Pages:
         """Return the pages of a column in a row group."""
-        return self._pages[leaf.name][row_group]
+        # Decoded when they are asked for: few row groups are, of many columns.
+        if (leaf.name, row_group) not in self._pages:
+            chunk = self._chunks[leaf.name][row_group]
+            with self._decoding():
+                self._pages[leaf.name, row_group] = _pages(
+                    value(chunk, _CHUNK_METADATA),
+                    self._offset_indexes[leaf.name][row_group],
+                    self._n_rows[row_group],
+                )
+        return self._pages[leaf.name, row_group]
 
     def file_of_pages(
         self, leaf: Leaf, parts: Sequence[tuple[Pages, int, Sequence[bytes]]]
