@@ -6,6 +6,7 @@ The numbers of fields are those of ``parquet.thrift`` in Apache Parquet 2.11.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,7 +97,7 @@ class Pages:
 
 
 class PageIndex:
-    """The page index of a file, of some columns.
+    """The page index of a file, of some columns and row groups.
 
     Parameters
     ----------
@@ -106,6 +107,12 @@ class PageIndex:
     leaves : sequence of Leaf
         Columns with an offset index, stored in one chunk per row group; the limited ones may be
         among them.
+    row_groups : sequence of int
+        Those whose pages are asked for.
+
+    Attributes
+    ----------
+    row_groups : sequence of int
 
     Raises
     ------
@@ -113,53 +120,57 @@ class PageIndex:
         If it cannot be decoded, then or when it is asked.
     """
 
-    def __init__(self, file: CatalogFile, limited: Sequence[Leaf], leaves: Sequence[Leaf]) -> None:
+    def __init__(
+        self,
+        file: CatalogFile,
+        limited: Sequence[Leaf],
+        leaves: Sequence[Leaf],
+        row_groups: Sequence[int],
+    ) -> None:
+        self.row_groups = row_groups
         self._path = file.path
         self._limit = file.page_limit
-        n_rows = [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
+        self._encoded_footer = file.footer
+        self._n_rows = np.diff(file.first_rows).tolist()
         paths = {leaf.name: _stored_path(file, leaf) for leaf in (*limited, *leaves)}
+        self._chunks: dict[tuple[str, int], Struct] = {}
         with self._decoding():
-            self._footer, _ = read_struct(file.footer)
-            by_path = [
-                {
+            for row_group in row_groups:
+                group = elements(self._footer, _FILE_ROW_GROUPS)[row_group]
+                chunks = {
                     _path(value(chunk, _CHUNK_METADATA)): chunk
-                    for chunk in elements(g, _GROUP_COLUMNS)
+                    for chunk in elements(group, _GROUP_COLUMNS)
                 }
-                for g in elements(self._footer, _FILE_ROW_GROUPS)
-            ]
-            chunks = {name: [group[path] for group in by_path] for name, path in paths.items()}
-            bounded = {leaf.name: chunks[leaf.name] for leaf in limited}
-            spans = [_span(chunk, _COLUMN_INDEX) for column in bounded.values() for chunk in column]
-            spans += [_span(chunk, _OFFSET_INDEX) for column in chunks.values() for chunk in column]
-            encoded = iter(file.source.read_ranges(spans))
-            self._column_indexes, self._offset_indexes = (
-                {name: [next(encoded) for _ in column] for name, column in columns.items()}
-                for columns in (bounded, chunks)
-            )
-        self._chunks = chunks
-        self._n_rows = n_rows
+                self._chunks |= {(name, row_group): chunks[path] for name, path in paths.items()}
+            bounded = [(leaf.name, row_group) for leaf in limited for row_group in row_groups]
+            spans = [_span(self._chunks[place], _COLUMN_INDEX) for place in bounded]
+            spans += [_span(chunk, _OFFSET_INDEX) for chunk in self._chunks.values()]
+            encoded = file.source.read_ranges(spans)
+        self._column_indexes = dict(zip(bounded, encoded, strict=False))
+        self._offset_indexes = dict(zip(self._chunks, encoded[len(bounded) :], strict=True))
         self._pages: dict[tuple[str, int], Pages] = {}
+
+    @cached_property
+    def _footer(self) -> Struct:
+        return read_struct(self._encoded_footer)[0]
 
     def limits(self, leaf: Leaf, row_group: int) -> Limits:
         """Return the limits of a limited column in the pages of a row group."""
-        chunk = self._chunks[leaf.name][row_group]
+        place = leaf.name, row_group
         with self._decoding():
-            return _limits(
-                value(chunk, _CHUNK_METADATA), self._column_indexes[leaf.name][row_group]
-            )
+            return _limits(value(self._chunks[place], _CHUNK_METADATA), self._column_indexes[place])
 
     def pages(self, leaf: Leaf, row_group: int) -> Pages:
         """Return the pages of a column in a row group."""
-        # Decoded when they are asked for: few row groups are, of many columns.
-        if (leaf.name, row_group) not in self._pages:
-            chunk = self._chunks[leaf.name][row_group]
+        place = leaf.name, row_group
+        if place not in self._pages:
             with self._decoding():
-                self._pages[leaf.name, row_group] = _pages(
-                    value(chunk, _CHUNK_METADATA),
-                    self._offset_indexes[leaf.name][row_group],
+                self._pages[place] = _pages(
+                    value(self._chunks[place], _CHUNK_METADATA),
+                    self._offset_indexes[place],
                     self._n_rows[row_group],
                 )
-        return self._pages[leaf.name, row_group]
+        return self._pages[place]
 
     def file_of_pages(
         self, leaf: Leaf, parts: Sequence[tuple[Pages, int, Sequence[bytes]]]

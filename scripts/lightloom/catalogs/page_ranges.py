@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from lightloom.catalogs.files import CatalogFile, Key, Leaf, batches, decoding, degrees
 from lightloom.catalogs.geometry import FloatArray, IntArray, Neighbourhoods
 from lightloom.catalogs.page_index import PageIndex, Pages
+from lightloom.catalogs.row_group_limits import touched_row_groups
 from lightloom.catalogs.storage import Range
 
 #: Read and decoded at a time.
@@ -57,12 +58,15 @@ class PageRangeReader:
         self._ra = ra
         self._dec = dec
         self._key = key
-        self._index = PageIndex(file, limited_leaves(file, ra, dec, key), [ra, dec, *leaves])
+        self._leaves = [ra, dec, *leaves]
         self._candidates = np.empty(0, np.int64)
         self.rows = 0
 
     def candidates(self, targets: Neighbourhoods) -> tuple[FloatArray, FloatArray, IntArray]:
         """Return position (deg) and cell of every row in a neighbourhood, in file order."""
+        limited = limited_leaves(self._file, self._ra, self._dec, self._key)
+        touched = touched_row_groups(self._file, self._ra, self._dec, self._key, targets)
+        self._index = PageIndex(self._file, limited, self._leaves, touched)
         if self._key is None:
             found = self._candidates_by_position(targets)
         else:
@@ -103,7 +107,8 @@ class PageRangeReader:
     def _rows_by_key(self, targets: Neighbourhoods, key: Key, leaf: Leaf) -> IntArray:
         """Return the rows of all pages that the key's limits do not rule out."""
         rows = [np.empty(0, np.int64)]
-        for row_group, first in enumerate(self._file.first_rows[:-1]):
+        for row_group in self._index.row_groups:
+            first = self._file.first_rows[row_group]
             limits = self._index.limits(leaf, row_group)
             low, high = (
                 key.cells(pa.array(limit), targets.order)
@@ -116,7 +121,8 @@ class PageRangeReader:
     def _rows_by_position(self, targets: Neighbourhoods) -> IntArray:
         """Return the rows of all pages that the positions' limits do not rule out."""
         rows = [np.empty(0, np.int64)]
-        for row_group, first in enumerate(self._file.first_rows[:-1]):
+        for row_group in self._index.row_groups:
+            first = self._file.first_rows[row_group]
             ra, dec = (self._index.limits(leaf, row_group) for leaf in (self._ra, self._dec))
             starts = [
                 self._index.pages(leaf, row_group).first_row for leaf in (self._ra, self._dec)

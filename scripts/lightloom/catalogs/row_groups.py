@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lightloom.catalogs.files import CatalogFile, Key, Leaf, decoding, degrees
 from lightloom.catalogs.geometry import FloatArray, IntArray, Neighbourhoods
+from lightloom.catalogs.row_group_limits import touched_row_groups
 
 
 class RowGroupReader:
@@ -54,9 +54,7 @@ class RowGroupReader:
     ) -> tuple[IntArray, FloatArray, FloatArray, IntArray]:
         leaf = self._file.leaf(key.column)
         rows, cells = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        for row_group in range(self._file.metadata.num_row_groups):
-            if not self._key_may_match(row_group, targets, key):
-                continue
+        for row_group in self._touched(targets):
             for first, batch in self._batches(row_group, [leaf]):
                 cell = key.cells(batch.column(0), targets.order)
                 inside = np.flatnonzero(targets.contain(cell))
@@ -71,9 +69,7 @@ class RowGroupReader:
         self, targets: Neighbourhoods
     ) -> tuple[IntArray, FloatArray, FloatArray, IntArray]:
         found = [(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, np.int64))]
-        for row_group in range(self._file.metadata.num_row_groups):
-            if not self._box_may_match(row_group, targets):
-                continue
+        for row_group in self._touched(targets):
             for first, batch in self._batches(row_group, [self._ra, self._dec]):
                 ra, dec = degrees(
                     pa.table([self._ra.of(batch), self._dec.of(batch)], ["ra", "dec"])
@@ -84,26 +80,8 @@ class RowGroupReader:
         row, ra, dec, cell = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return row, ra, dec, cell
 
-    def _key_may_match(self, row_group: int, targets: Neighbourhoods, key: Key) -> bool:
-        statistics = self._statistics(row_group, self._file.leaf(key.column))
-        if statistics is None:
-            return True
-        limits = pa.array([statistics.min, statistics.max], pa.uint64())
-        low, high = key.cells(limits, targets.order)
-        return bool(targets.touch(low, high))
-
-    def _box_may_match(self, row_group: int, targets: Neighbourhoods) -> bool:
-        ra = self._statistics(row_group, self._ra)
-        dec = self._statistics(row_group, self._dec)
-        if ra is None or dec is None:
-            return True
-        return bool(targets.touch_boxes([ra.min], [ra.max], [dec.min], [dec.max])[0])
-
-    def _statistics(self, row_group: int, leaf: Leaf) -> pq.Statistics | None:
-        (chunk,) = self._file.chunks(row_group, leaf)
-        if chunk.statistics is None or not chunk.statistics.has_min_max:
-            return None
-        return chunk.statistics
+    def _touched(self, targets: Neighbourhoods) -> list[int]:
+        return touched_row_groups(self._file, self._ra, self._dec, self._key, targets)
 
     def _batches(
         self, row_group: int, leaves: Sequence[Leaf]
