@@ -149,6 +149,7 @@ def _run_case(
     runs = []
     for repeat in range(options.repeats):
         for method in (name for name in kind.methods if name in options.methods):
+            _fill_page_cache([Path(job[part]) for part in ("catalogue", "detections") if job[part]])
             load = os.getloadavg()[0]
             took = measure_search({**job, "method": method}, scratch)
             runs.append({"method": method, "repeat": repeat, "load_average": load, **took})
@@ -159,6 +160,15 @@ def _run_case(
         "minimum_bytes": minimum,
         "runs": runs,
     }
+
+
+def _fill_page_cache(catalogues: Sequence[Path]) -> None:
+    """Read all files, so that no method waits for the disk longer than another."""
+    block = bytearray(1 << 20)
+    for path in (path for folder in catalogues for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb", buffering=0) as file:
+            while file.readinto(block):
+                pass
 
 
 if __name__ == "__main__":
