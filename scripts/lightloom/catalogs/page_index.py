@@ -1,10 +1,8 @@
-"""Where the pages of a Parquet file lie, and files made of some of them.
-
-The numbers of fields are those of ``parquet.thrift`` in Apache Parquet 2.11.
-"""
+"""Where the pages of a Parquet file lie, and files made of some of them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,36 +13,25 @@ import numpy.typing as npt
 from lightloom.catalogs.files import CatalogFile, Leaf
 from lightloom.catalogs.geometry import IntArray
 from lightloom.catalogs.page_limit import PageSizes
-from lightloom.catalogs.storage import Range
-from lightloom.catalogs.thrift import (
-    I32,
-    I64,
-    LIST,
-    STRUCT,
-    Struct,
-    elements,
-    read_columns,
+from lightloom.catalogs.parquet_format import (
+    ColumnChunk,
+    ColumnIndex,
+    ColumnMetaData,
+    FileMetaData,
+    OffsetIndex,
+    PageHeader,
+    RowGroup,
+    SchemaElement,
     read_struct,
-    value,
     write_struct,
 )
+from lightloom.catalogs.storage import Range
 from lightloom.errors import DamagedFileError
 
 _MAGIC = b"PAR1"
 
-# Fields of FileMetaData, SchemaElement, RowGroup, ColumnChunk and ColumnMetaData.
-_FILE_VERSION, _FILE_SCHEMA, _FILE_ROWS, _FILE_ROW_GROUPS, _FILE_WRITER = 1, 2, 3, 4, 6
-_NAME, _N_CHILDREN = 4, 5
-_GROUP_COLUMNS, _GROUP_BYTES, _GROUP_ROWS = 1, 2, 3
-_CHUNK_OFFSET, _CHUNK_METADATA = 2, 3
-_OFFSET_INDEX, _COLUMN_INDEX = (4, 5), (6, 7)
-_TYPE, _ENCODINGS, _PATH, _CODEC, _N_VALUES, _DECODED_BYTES, _STORED_BYTES = range(1, 8)
-_DATA_PAGE, _DICTIONARY_PAGE = 9, 11
 # How limits of the physical types INT64, FLOAT and DOUBLE are stored.
 _LIMIT_TYPES = {2: "<i8", 4: "<f4", 5: "<f8"}
-# Fields of OffsetIndex and ColumnIndex.
-_LOCATIONS, _LOCATION = 1, (1, 2, 3)
-_NULL_PAGES, _LOWEST, _HIGHEST = 1, 2, 3
 
 
 class Limits(NamedTuple):
@@ -61,7 +48,7 @@ class Pages:
 
     Attributes
     ----------
-    chunk : dict
+    stored : ColumnMetaData
         The metadata of the column chunk.
     preface : (int, int)
         Range of what stands before the first page: the dictionary, or nothing.
@@ -71,7 +58,7 @@ class Pages:
         First row of each page in the row group; last, the number of rows.
     """
 
-    chunk: Struct
+    stored: ColumnMetaData
     preface: Range
     start: IntArray
     end: IntArray
@@ -133,32 +120,37 @@ class PageIndex:
         self._encoded_footer = file.footer
         self._n_rows = np.diff(file.first_rows).tolist()
         paths = {leaf.name: _stored_path(file, leaf) for leaf in (*limited, *leaves)}
-        self._chunks: dict[tuple[str, int], Struct] = {}
+        self._chunks: dict[tuple[str, int], ColumnChunk] = {}
         with self._decoding():
             for row_group in row_groups:
-                group = elements(self._footer, _FILE_ROW_GROUPS)[row_group]
                 chunks = {
-                    _path(value(chunk, _CHUNK_METADATA)): chunk
-                    for chunk in elements(group, _GROUP_COLUMNS)
+                    b".".join(chunk.meta_data.path_in_schema).decode(): chunk
+                    for chunk in self._footer.row_groups[row_group].columns
                 }
                 self._chunks |= {(name, row_group): chunks[path] for name, path in paths.items()}
             bounded = [(leaf.name, row_group) for leaf in limited for row_group in row_groups]
-            spans = [_span(self._chunks[place], _COLUMN_INDEX) for place in bounded]
-            spans += [_span(chunk, _OFFSET_INDEX) for chunk in self._chunks.values()]
-            encoded = file.source.read_ranges(spans)
+            column_indexes = [
+                (chunk.column_index_offset, chunk.column_index_offset + chunk.column_index_length)
+                for chunk in (self._chunks[place] for place in bounded)
+            ]
+            offset_indexes = [
+                (chunk.offset_index_offset, chunk.offset_index_offset + chunk.offset_index_length)
+                for chunk in self._chunks.values()
+            ]
+            encoded = file.source.read_ranges(column_indexes + offset_indexes)
         self._column_indexes = dict(zip(bounded, encoded, strict=False))
         self._offset_indexes = dict(zip(self._chunks, encoded[len(bounded) :], strict=True))
         self._pages: dict[tuple[str, int], Pages] = {}
 
     @cached_property
-    def _footer(self) -> Struct:
-        return read_struct(self._encoded_footer)[0]
+    def _footer(self) -> FileMetaData:
+        return read_struct(FileMetaData, self._encoded_footer)[0]
 
     def limits(self, leaf: Leaf, row_group: int) -> Limits:
         """Return the limits of a limited column in the pages of a row group."""
         place = leaf.name, row_group
         with self._decoding():
-            return _limits(value(self._chunks[place], _CHUNK_METADATA), self._column_indexes[place])
+            return _limits(self._chunks[place].meta_data, self._column_indexes[place])
 
     def pages(self, leaf: Leaf, row_group: int) -> Pages:
         """Return the pages of a column in a row group."""
@@ -166,7 +158,7 @@ class PageIndex:
         if place not in self._pages:
             with self._decoding():
                 self._pages[place] = _pages(
-                    value(self._chunks[place], _CHUNK_METADATA),
+                    self._chunks[place].meta_data,
                     self._offset_indexes[place],
                     self._n_rows[row_group],
                 )
@@ -193,53 +185,45 @@ class PageIndex:
             If the header of a page cannot be decoded, or the page is not as long as it says.
         """
         output = bytearray(_MAGIC)
+        made = FileMetaData()
         with self._decoding():
-            row_groups = [self._append_chunk(output, leaf, *part) for part in parts]
-            footer = {
-                field: self._footer[field]
-                for field in (_FILE_VERSION, _FILE_WRITER)
-                if field in self._footer
-            }
-            schema = _schema_of(
-                elements(self._footer, _FILE_SCHEMA), elements(parts[0][0].chunk, _PATH)
-            )
-        footer[_FILE_SCHEMA] = (LIST, (STRUCT, schema))
-        footer[_FILE_ROWS] = (I64, sum(n_rows for _, n_rows, _ in parts))
-        footer[_FILE_ROW_GROUPS] = (LIST, (STRUCT, row_groups))
-        encoded = write_struct(footer)
+            made.version, made.created_by = self._footer.version, self._footer.created_by
+            made.row_groups = [self._append_chunk(output, leaf, *part) for part in parts]
+            made.schema = _schema_of(self._footer.schema, parts[0][0].stored.path_in_schema)
+        made.num_rows = sum(n_rows for _, n_rows, _ in parts)
+        encoded = write_struct(made)
         output += encoded + len(encoded).to_bytes(4, "little") + _MAGIC
         return bytes(output)
 
     def _append_chunk(
         self, output: bytearray, leaf: Leaf, pages: Pages, n_rows: int, contents: Sequence[bytes]
-    ) -> Struct:
+    ) -> RowGroup:
         """Append a preface and pages to a file, and return their row group."""
         preface, *stored = contents
+        made = ColumnMetaData()
         start = len(output)
         output += preface
-        data_start = len(output)
+        made.data_page_offset = len(output)
+        if preface:
+            made.dictionary_page_offset = start
         # pyarrow gives each page as much memory as its header says.
         sizes = [self._sizes(leaf, page) for page in contents if page]
         for page in stored:
             output += page
-        decoded_bytes = sum(one.unpacked_bytes for one in sizes)
-        metadata = {field: pages.chunk[field] for field in (_TYPE, _ENCODINGS, _PATH, _CODEC)}
-        metadata[_N_VALUES] = (I64, sum(one.n_values for one in sizes))
-        metadata[_DECODED_BYTES] = (I64, decoded_bytes)
-        metadata[_STORED_BYTES] = (I64, len(output) - start)
-        metadata[_DATA_PAGE] = (I64, data_start)
-        if preface:
-            metadata[_DICTIONARY_PAGE] = (I64, start)
-        chunk: Struct = {_CHUNK_OFFSET: (I64, start), _CHUNK_METADATA: (STRUCT, metadata)}
-        return {
-            _GROUP_COLUMNS: (LIST, (STRUCT, [chunk])),
-            _GROUP_BYTES: (I64, decoded_bytes),
-            _GROUP_ROWS: (I64, n_rows),
-        }
+        made.type, made.encodings = pages.stored.type, pages.stored.encodings
+        made.path_in_schema, made.codec = pages.stored.path_in_schema, pages.stored.codec
+        made.num_values = sum(one.n_values for one in sizes)
+        made.total_uncompressed_size = sum(one.unpacked_bytes for one in sizes)
+        made.total_compressed_size = len(output) - start
+        chunk, row_group = ColumnChunk(), RowGroup()
+        chunk.file_offset, chunk.meta_data = start, made
+        row_group.columns, row_group.num_rows = [chunk], n_rows
+        row_group.total_byte_size = made.total_uncompressed_size
+        return row_group
 
     def _sizes(self, leaf: Leaf, page: bytes) -> PageSizes:
         """Read the header of a page, and check it before the page is unpacked."""
-        header, behind = read_struct(page)
+        header, behind = read_struct(PageHeader, page)
         sizes = PageSizes.of(header)
         if behind + sizes.stored_bytes != len(page):
             raise ValueError(
@@ -253,6 +237,7 @@ class PageIndex:
     def _decoding(self) -> Iterator[None]:
         try:
             yield
+        # A field that is not there is None, which is no number, list or struct.
         except (KeyError, IndexError, ValueError, TypeError) as error:
             raise DamagedFileError(
                 f"{self._path}: cannot be decoded (page index: {error!r})"
@@ -265,53 +250,52 @@ def _stored_path(file: CatalogFile, leaf: Leaf) -> str:
     return path
 
 
-def _path(chunk: Struct) -> str:
-    return b".".join(elements(chunk, _PATH)).decode()
-
-
-def _span(chunk: Struct, fields: tuple[int, int]) -> Range:
-    start, length = (value(chunk, field) for field in fields)
-    return start, start + length
-
-
-def _limits(chunk: Struct, column_index: bytes) -> Limits:
-    index, _ = read_struct(column_index)
-    type_ = np.dtype(_LIMIT_TYPES[value(chunk, _TYPE)])
+def _limits(stored: ColumnMetaData, column_index: bytes) -> Limits:
+    index, _ = read_struct(ColumnIndex, column_index)
+    type_ = np.dtype(_LIMIT_TYPES[stored.type])
     lowest, highest = (
-        np.frombuffer(
-            b"".join(limit.ljust(type_.itemsize, b"\0") for limit in elements(index, field)), type_
-        )
-        for field in (_LOWEST, _HIGHEST)
+        np.frombuffer(b"".join(limit.ljust(type_.itemsize, b"\0") for limit in limits), type_)
+        for limits in (index.min_values, index.max_values)
     )
-    return Limits(lowest, highest, np.array(elements(index, _NULL_PAGES)) == 1)
+    return Limits(lowest, highest, np.array(index.null_pages, bool))
 
 
-def _pages(chunk: Struct, offset_index: bytes, n_rows: int) -> Pages:
-    start, size, first_row = read_columns(offset_index, _LOCATIONS, _LOCATION)
-    chunk_start = min(
-        value(chunk, field) for field in (_DATA_PAGE, _DICTIONARY_PAGE) if field in chunk
+def _pages(stored: ColumnMetaData, offset_index: bytes, n_rows: int) -> Pages:
+    locations = read_struct(OffsetIndex, offset_index)[0].page_locations
+    start, size, first_row = (
+        np.array([getattr(location, name) for location in locations], np.int64)
+        for name in ("offset", "compressed_page_size", "first_row_index")
     )
+    chunk_start = stored.data_page_offset
+    if stored.dictionary_page_offset is not None:
+        chunk_start = min(chunk_start, stored.dictionary_page_offset)
     first_page = int(start[0]) if len(start) else chunk_start
     return Pages(
-        chunk, (chunk_start, first_page), start, start + size, np.append(first_row, n_rows)
+        stored, (chunk_start, first_page), start, start + size, np.append(first_row, n_rows)
     )
 
 
-def _schema_of(schema: Sequence[Struct], path: Sequence[bytes]) -> list[Struct]:
+def _schema_of(schema: Sequence[SchemaElement], path: Sequence[bytes]) -> list[SchemaElement]:
     """Return the elements of a schema, listed depth first, that lead to one column."""
     found = [schema[0]]
     position = 1
     for name in path:
-        while value(schema[position], _NAME) != name:
+        while schema[position].name != name:
             position = _after(schema, position)
         found.append(schema[position])
         position += 1
-    return [one | {_N_CHILDREN: (I32, 1)} if _N_CHILDREN in one else one for one in found]
+    return [_with_one_child(element) if element.num_children else element for element in found]
 
 
-def _after(schema: Sequence[Struct], position: int) -> int:
+def _with_one_child(element: SchemaElement) -> SchemaElement:
+    changed = copy(element)
+    changed.num_children = 1
+    return changed
+
+
+def _after(schema: Sequence[SchemaElement], position: int) -> int:
     """Return the position after an element and all below it."""
-    n_children = value(schema[position], _N_CHILDREN) if _N_CHILDREN in schema[position] else 0
+    n_children = schema[position].num_children or 0
     position += 1
     for _ in range(n_children):
         position = _after(schema, position)

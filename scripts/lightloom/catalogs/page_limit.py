@@ -2,8 +2,6 @@
 
 A page says in its header how large it is unpacked, and pyarrow gives it as much memory, no less and
 no more. So the headers are looked at first, on the way from the file to whoever decodes it.
-
-The numbers of fields are those of ``parquet.thrift`` in Apache Parquet 2.11.
 """
 
 from collections.abc import Sequence
@@ -11,11 +9,8 @@ from typing import NamedTuple, Protocol, Self
 
 import pyarrow.parquet as pq
 
-from lightloom.catalogs.thrift import CutOffError, Struct, read_struct, value
+from lightloom.catalogs.parquet_format import CutOffError, PageHeader, read_struct
 from lightloom.errors import ArchiveError, DamagedFileError
-
-# Fields of PageHeader, and of the headers of data pages, old and new.
-_UNPACKED_BYTES, _STORED_BYTES, _DATA_HEADERS, _N_VALUES = 2, 3, (5, 8), 1
 
 #: Largest page that is unpacked, where nothing else is said [MB]: writers make pages of about 1 MB.
 DEFAULT_PAGE_MB = 256.0
@@ -84,7 +79,7 @@ class PageSizes(NamedTuple):
     n_values: int
 
     @classmethod
-    def of(cls, header: Struct) -> Self:
+    def of(cls, header: PageHeader) -> Self:
         """Read a header.
 
         Raises
@@ -92,18 +87,14 @@ class PageSizes(NamedTuple):
         ValueError
             If it lacks a size, or one is negative.
         """
-        try:
-            n_values = sum(
-                int(value(value(header, field), _N_VALUES))
-                for field in _DATA_HEADERS
-                if field in header
-            )
-            unpacked, stored = (int(value(header, f)) for f in (_UNPACKED_BYTES, _STORED_BYTES))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"a header without {error}") from error
-        if min(unpacked, stored, n_values) < 0:
+        of_data = (header.data_page_header, header.data_page_header_v2)
+        counts = [one.num_values for one in of_data if one is not None]
+        sizes = [header.uncompressed_page_size, header.compressed_page_size, *counts]
+        if None in sizes:
+            raise ValueError("a header without a size")
+        if min(sizes) < 0:
             raise ValueError("a negative size")
-        return cls(unpacked, stored, n_values)
+        return cls(header.uncompressed_page_size, header.compressed_page_size, sum(counts))
 
 
 class ChunkPages:
@@ -194,7 +185,7 @@ class ChunkPages:
         while self._next_header < self._position:
             at = self._next_header - position
             try:
-                header, behind = read_struct(content, at)
+                header, behind = read_struct(PageHeader, content, at)
             except CutOffError:
                 if self._position == self.end:
                     raise self._damaged("a header that is cut off") from None
@@ -204,7 +195,7 @@ class ChunkPages:
                 raise self._damaged(str(error)) from error
             self._next_header = position + behind + self._stored_bytes(header)
 
-    def _stored_bytes(self, header: Struct) -> int:
+    def _stored_bytes(self, header: PageHeader) -> int:
         """Check the header of a page, and return how many bytes follow it."""
         try:
             sizes = PageSizes.of(header)

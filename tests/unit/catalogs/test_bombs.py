@@ -15,9 +15,14 @@ from written_catalogs import cells, in_memory, pixel_centres
 
 from lightloom.catalogs.layouts import CatalogSpec, open_catalog
 from lightloom.catalogs.page_limit import DEFAULT_PAGE_MB, ChunkPages, PageLimit
+from lightloom.catalogs.parquet_format import (
+    ColumnMetaData,
+    FileMetaData,
+    read_struct,
+    write_struct,
+)
 from lightloom.catalogs.planning import plan_searches
 from lightloom.catalogs.search import SearchResult, search_partition
-from lightloom.catalogs.thrift import Struct, elements, read_struct, value, write_struct
 from lightloom.config_schema import load_schema
 from lightloom.errors import ArchiveError, DamagedFileError
 
@@ -137,13 +142,13 @@ def test_the_limit_is_on_a_page(
         search(replace(spec, page_mb=0.09))
 
 
-def with_footer(spec: CatalogSpec, change: Callable[[list[Struct]], None]) -> None:
+def with_footer(spec: CatalogSpec, change: Callable[[list[ColumnMetaData]], None]) -> None:
     """Change the metadata of the column chunks."""
     content = data_file(spec).read_bytes()
     length = int.from_bytes(content[-8:-4], "little")
-    footer, _ = read_struct(content[-8 - length : -8])
-    (row_group,) = elements(footer, 4)
-    change([value(chunk, 3) for chunk in elements(row_group, 1)])
+    footer, _ = read_struct(FileMetaData, content[-8 - length : -8])
+    (row_group,) = footer.row_groups
+    change([chunk.meta_data for chunk in row_group.columns])
     changed = write_struct(footer)
     tail = changed + len(changed).to_bytes(4, "little") + b"PAR1"
     data_file(spec).write_bytes(content[: -8 - length] + tail)
@@ -152,8 +157,8 @@ def with_footer(spec: CatalogSpec, change: Callable[[list[Struct]], None]) -> No
 def test_a_footer_that_tells_of_smaller_pages(tmp_path: Path) -> None:
     spec = write_catalogue(tmp_path / "c", [10_000] * 4, **WRITTEN["pyarrow row groups"])
 
-    def shrink(chunks: list[Struct]) -> None:
-        chunks[4][6] = (chunks[4][6][0], 1000)
+    def shrink(chunks: list[ColumnMetaData]) -> None:
+        chunks[4].total_uncompressed_size = 1000
 
     with_footer(spec, shrink)
     with pytest.raises(DamagedFileError, match=r"found pages of at least \d+ bytes.*expected 1000"):
@@ -163,9 +168,9 @@ def test_a_footer_that_tells_of_smaller_pages(tmp_path: Path) -> None:
 def test_a_column_within_another_one(tmp_path: Path) -> None:
     spec = write_catalogue(tmp_path / "c", [300_000] * 20, compression="none")
 
-    def hide(chunks: list[Struct]) -> None:
+    def hide(chunks: list[ColumnMetaData]) -> None:
         # The list begins where it did, and the ids in the midst of it.
-        chunks[1][9] = (chunks[1][9][0], chunks[4][9][1] + 5_000_000)
+        chunks[1].data_page_offset = chunks[4].data_page_offset + 5_000_000
 
     with_footer(spec, hide)
     with pytest.raises(DamagedFileError):
@@ -185,7 +190,7 @@ def test_nothing_that_is_no_page_is_passed_over(tmp_path: Path) -> None:
         start = parquet.metadata.row_group(0).column(4).data_page_offset
     for piece in (1, 7, 1 << 20):
         check(content, piece)
-        for header in (b"\x00", b"\x1b", b"\x15\x00\x15\x01\x15\x00\x00", b"\x1c" * 5000):
+        for header in (b"\x00", b"\x1f", b"\x15\x00\x15\x01\x15\x00\x00", b"\x1c" * 5000):
             damaged = content[:start] + header + content[start + len(header) :]
             with pytest.raises(DamagedFileError, match=f"expected a page at {start}"):
                 check(damaged, piece)
