@@ -72,9 +72,14 @@ class Copy:
         host = address.hostname or ""
         return address.scheme in _CLOUD_SCHEMES or host.endswith(_CLOUD_HOSTS)
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is not on this machine's file systems."""
+        return "://" in self.endpoint
+
     def is_near(self, region: str) -> bool:
         """Tell whether it is on this machine's file systems, or in the region of the run."""
-        return "://" not in self.endpoint or bool(region and self.region == region)
+        return not self.is_remote or bool(region and self.region == region)
 
     @property
     def options(self) -> dict[str, Any]:

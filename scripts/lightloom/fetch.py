@@ -330,13 +330,13 @@ def _probed_plan(archive: Archive, targets: pa.Table) -> RequestPlan:
 def _workers(spec: ArchiveSpec, config: DaskConfig, threads: int) -> tuple[DaskConfig, int]:
     """Return where the requests run, and in how many threads.
 
-    The answers of a service are waited for rather than computed, so that threads beyond the cores
-    of the job are of use, and further processes are not.
+    The answers of a service or a store are waited for rather than computed, so that threads beyond
+    the cores of the job are of use, and further processes are not.
     """
-    if spec.layout != "service" or config.cluster != "local":
+    if config.cluster != "local" or not (spec.layout == "service" or spec.place.is_remote):
         return config, threads
-    threads = max(threads, spec.limits["concurrent_requests"])
-    return dataclasses.replace(config, cluster="threads"), threads
+    waiting = "concurrent_requests" if spec.layout == "service" else "partitions_in_flight"
+    return dataclasses.replace(config, cluster="threads"), max(threads, spec.limits[waiting])
 
 
 def _failure(spec: ArchiveSpec, shard_name: str, outcome: Outcome) -> ArchiveError:

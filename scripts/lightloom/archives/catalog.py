@@ -103,9 +103,13 @@ class CatalogArchive(Archive):
         return offset_arcsec and max(offset_arcsec, _OFFSET_RADII * self.spec.radius_arcsec)
 
     def _most_rows(self) -> int:
-        """Return how many rows the memory of a worker has room for."""
+        """Return how many rows there is memory for in each of the requests under way."""
         limits = self.spec.limits
-        room_bytes = limits["mem_mb"] * 1_000_000 // limits["threads"] - _WORKER_BYTES
+        memory_bytes = limits["mem_mb"] * 1_000_000
+        if self.spec.place.is_remote:
+            room_bytes = (memory_bytes - _WORKER_BYTES) // limits["partitions_in_flight"]
+        else:
+            room_bytes = memory_bytes // limits["threads"] - _WORKER_BYTES
         return max(room_bytes // _ROW_BYTES, _FEWEST_ROWS)
 
     def split(self, request: Request, n_pieces: int) -> Sequence[Request]:
