@@ -168,7 +168,11 @@ def _of_row_group(
         return _of_boxes(pages, row_group, position_columns, positions, search)
     chunk = pages.chunk(row_group, search.key)
     cells = healpix_cells(search.targets["ra"], search.targets["dec"], 29)
-    rows = np.searchsorted(positions.key, cells).clip(max=len(positions.key) - 1)
+    # The footer rules out the row groups that end before a cell or begin behind it.
+    cells = cells[(cells >= positions.key[0]) & (cells <= positions.key[-1])]
+    if not len(cells) and not len(positions.matches):
+        return 0
+    rows = np.searchsorted(positions.key, cells)
     # A reader knows from the index which pages may hold the cells, without it from the values.
     wanted = chunk.holding(np.union1d(rows, positions.matches))
     return (
@@ -209,7 +213,9 @@ def _of_boxes(
             & (dec <= high_dec + radius_deg),
             axis=0,
         )
-        total += chunk.index_bytes + chunk.bytes_of(np.flatnonzero(touched))
+        # As the footer tells, no page of a row group that is far from all targets.
+        if touched.any():
+            total += chunk.index_bytes + chunk.bytes_of(np.flatnonzero(touched))
     return total
 
 
