@@ -37,7 +37,8 @@ _OPENERS: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"\xfd7zXZ\0": lzma.open,
     b"PK\x03\x04": _only_member,
 }
-#: What these raise where a file is damaged.
+#: What these raise where a file is damaged; the last two are of a ZIP that is encrypted, or packed
+#: in an unknown way.
 _DAMAGES = (EOFError, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
