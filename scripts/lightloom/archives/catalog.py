@@ -107,7 +107,8 @@ class CatalogArchive(Archive):
         limits = self.spec.limits
         memory_bytes = limits["mem_mb"] * 1_000_000
         if self.spec.place.is_remote:
-            room_bytes = (memory_bytes - _WORKER_BYTES) // limits["partitions_in_flight"]
+            n_at_once = max(limits["threads"], limits["partitions_in_flight"])
+            room_bytes = (memory_bytes - _WORKER_BYTES) // n_at_once
         else:
             room_bytes = memory_bytes // limits["threads"] - _WORKER_BYTES
         return max(room_bytes // _ROW_BYTES, _FEWEST_ROWS)

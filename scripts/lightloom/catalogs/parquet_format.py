@@ -7,8 +7,8 @@ field that is not listed here is passed over, one that is not there is None.
 The numbers of fields are those of ``parquet.thrift`` in Apache Parquet 2.11.
 """
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+import inspect
+from typing import Annotated, Any, TypeVar, get_args
 
 from thrift.protocol.TBase import TBase
 from thrift.protocol.TCompactProtocol import TCompactProtocolAcceleratedFactory
@@ -23,7 +23,6 @@ _I32: _FieldType = TType.I32, None
 _I64: _FieldType = TType.I64, None
 _BINARY: _FieldType = TType.STRING, "BINARY"
 
-
 #: More than any file needs, and little enough to be made room for before it is found to be cut off.
 _LIMITS = {"string_length_limit": 1 << 24, "container_length_limit": 1 << 22}
 
@@ -33,14 +32,15 @@ class CutOffError(ValueError):
 
 
 class _Struct(TBase):
-    """A struct, whose fields are given by number with their names and types."""
+    """A struct, whose fields are annotated with their numbers and types."""
 
-    def __init_subclass__(cls, fields: Mapping[int, tuple[str, _FieldType]]) -> None:
-        spec: list[tuple[Any, ...] | None] = [None] * (max(fields, default=-1) + 1)
-        for number, (name, (type_, arguments)) in fields.items():
-            spec[number] = (number, type_, name, arguments, None)
+    def __init_subclass__(cls) -> None:
+        fields: dict[int, tuple[Any, ...]] = {}
+        for name, annotation in inspect.get_annotations(cls).items():
+            _, number, (type_, arguments) = get_args(annotation)
+            fields[number] = (number, type_, name, arguments, None)
             setattr(cls, name, None)
-        cls.thrift_spec = tuple(spec)
+        cls.thrift_spec = tuple(fields.get(number) for number in range(max(fields, default=-1) + 1))
 
 
 _S = TypeVar("_S", bound=_Struct)
@@ -54,215 +54,141 @@ def _list(element: _FieldType) -> _FieldType:
     return TType.LIST, (*element, False)
 
 
-class _Mark(_Struct, fields={}):
+class _Mark(_Struct):
     """A struct that says something by being there."""
 
 
-class _Decimal(_Struct, fields={1: ("scale", _I32), 2: ("precision", _I32)}):
-    pass
+class _Decimal(_Struct):
+    scale: Annotated[int, 1, _I32]
+    precision: Annotated[int, 2, _I32]
 
 
-class _TimeUnit(
-    _Struct,
-    fields={
-        1: ("MILLIS", _struct(_Mark)),
-        2: ("MICROS", _struct(_Mark)),
-        3: ("NANOS", _struct(_Mark)),
-    },
-):
-    pass
+class _TimeUnit(_Struct):
+    MILLIS: Annotated[_Mark, 1, _struct(_Mark)]
+    MICROS: Annotated[_Mark, 2, _struct(_Mark)]
+    NANOS: Annotated[_Mark, 3, _struct(_Mark)]
 
 
-class _Time(_Struct, fields={1: ("isAdjustedToUTC", _BOOL), 2: ("unit", _struct(_TimeUnit))}):
-    pass
+class _Time(_Struct):
+    is_adjusted_to_utc: Annotated[bool, 1, _BOOL]
+    unit: Annotated[_TimeUnit, 2, _struct(_TimeUnit)]
 
 
-class _Integer(_Struct, fields={1: ("bitWidth", _BYTE), 2: ("isSigned", _BOOL)}):
-    pass
+class _Integer(_Struct):
+    bit_width: Annotated[int, 1, _BYTE]
+    is_signed: Annotated[bool, 2, _BOOL]
 
 
-class _LogicalType(
-    _Struct,
-    fields={
-        1: ("STRING", _struct(_Mark)),
-        2: ("MAP", _struct(_Mark)),
-        3: ("LIST", _struct(_Mark)),
-        4: ("ENUM", _struct(_Mark)),
-        5: ("DECIMAL", _struct(_Decimal)),
-        6: ("DATE", _struct(_Mark)),
-        7: ("TIME", _struct(_Time)),
-        8: ("TIMESTAMP", _struct(_Time)),
-        10: ("INTEGER", _struct(_Integer)),
-        11: ("UNKNOWN", _struct(_Mark)),
-        12: ("JSON", _struct(_Mark)),
-        13: ("BSON", _struct(_Mark)),
-        14: ("UUID", _struct(_Mark)),
-        15: ("FLOAT16", _struct(_Mark)),
-    },
-):
-    pass
+class _LogicalType(_Struct):
+    STRING: Annotated[_Mark, 1, _struct(_Mark)]
+    MAP: Annotated[_Mark, 2, _struct(_Mark)]
+    LIST: Annotated[_Mark, 3, _struct(_Mark)]
+    ENUM: Annotated[_Mark, 4, _struct(_Mark)]
+    DECIMAL: Annotated[_Decimal, 5, _struct(_Decimal)]
+    DATE: Annotated[_Mark, 6, _struct(_Mark)]
+    TIME: Annotated[_Time, 7, _struct(_Time)]
+    TIMESTAMP: Annotated[_Time, 8, _struct(_Time)]
+    INTEGER: Annotated[_Integer, 10, _struct(_Integer)]
+    UNKNOWN: Annotated[_Mark, 11, _struct(_Mark)]
+    JSON: Annotated[_Mark, 12, _struct(_Mark)]
+    BSON: Annotated[_Mark, 13, _struct(_Mark)]
+    UUID: Annotated[_Mark, 14, _struct(_Mark)]
+    FLOAT16: Annotated[_Mark, 15, _struct(_Mark)]
 
 
-class SchemaElement(
-    _Struct,
-    fields={
-        1: ("type", _I32),
-        2: ("type_length", _I32),
-        3: ("repetition_type", _I32),
-        4: ("name", _BINARY),
-        5: ("num_children", _I32),
-        6: ("converted_type", _I32),
-        7: ("scale", _I32),
-        8: ("precision", _I32),
-        9: ("field_id", _I32),
-        10: ("logicalType", _struct(_LogicalType)),
-    },
-):
+class SchemaElement(_Struct):
     """A column, or a group of them; elements are listed depth first."""
 
-    name: bytes
-    num_children: int | None
+    type: Annotated[int, 1, _I32]
+    type_length: Annotated[int, 2, _I32]
+    repetition_type: Annotated[int, 3, _I32]
+    name: Annotated[bytes, 4, _BINARY]
+    num_children: Annotated[int | None, 5, _I32]
+    converted_type: Annotated[int, 6, _I32]
+    scale: Annotated[int, 7, _I32]
+    precision: Annotated[int, 8, _I32]
+    field_id: Annotated[int, 9, _I32]
+    logical_type: Annotated[_LogicalType, 10, _struct(_LogicalType)]
 
 
-class ColumnMetaData(
-    _Struct,
-    fields={
-        1: ("type", _I32),
-        2: ("encodings", _list(_I32)),
-        3: ("path_in_schema", _list(_BINARY)),
-        4: ("codec", _I32),
-        5: ("num_values", _I64),
-        6: ("total_uncompressed_size", _I64),
-        7: ("total_compressed_size", _I64),
-        9: ("data_page_offset", _I64),
-        11: ("dictionary_page_offset", _I64),
-    },
-):
+class ColumnMetaData(_Struct):
     """What is stored of a column in a row group."""
 
-    type: int
-    encodings: list[int]
-    path_in_schema: list[bytes]
-    codec: int
-    num_values: int
-    total_uncompressed_size: int
-    total_compressed_size: int
-    data_page_offset: int
-    dictionary_page_offset: int | None
+    type: Annotated[int, 1, _I32]
+    encodings: Annotated[list[int], 2, _list(_I32)]
+    path_in_schema: Annotated[list[bytes], 3, _list(_BINARY)]
+    codec: Annotated[int, 4, _I32]
+    num_values: Annotated[int, 5, _I64]
+    total_uncompressed_size: Annotated[int, 6, _I64]
+    total_compressed_size: Annotated[int, 7, _I64]
+    data_page_offset: Annotated[int, 9, _I64]
+    dictionary_page_offset: Annotated[int | None, 11, _I64]
 
 
-class ColumnChunk(
-    _Struct,
-    fields={
-        2: ("file_offset", _I64),
-        3: ("meta_data", _struct(ColumnMetaData)),
-        4: ("offset_index_offset", _I64),
-        5: ("offset_index_length", _I32),
-        6: ("column_index_offset", _I64),
-        7: ("column_index_length", _I32),
-    },
-):
+class ColumnChunk(_Struct):
     """A column in a row group, and where its page index lies."""
 
-    file_offset: int
-    meta_data: ColumnMetaData
-    offset_index_offset: int
-    offset_index_length: int
-    column_index_offset: int
-    column_index_length: int
+    file_offset: Annotated[int, 2, _I64]
+    meta_data: Annotated[ColumnMetaData, 3, _struct(ColumnMetaData)]
+    offset_index_offset: Annotated[int, 4, _I64]
+    offset_index_length: Annotated[int, 5, _I32]
+    column_index_offset: Annotated[int, 6, _I64]
+    column_index_length: Annotated[int, 7, _I32]
 
 
-class RowGroup(
-    _Struct,
-    fields={
-        1: ("columns", _list(_struct(ColumnChunk))),
-        2: ("total_byte_size", _I64),
-        3: ("num_rows", _I64),
-    },
-):
+class RowGroup(_Struct):
     """Some rows of all columns."""
 
-    columns: list[ColumnChunk]
-    total_byte_size: int
-    num_rows: int
+    columns: Annotated[list[ColumnChunk], 1, _list(_struct(ColumnChunk))]
+    total_byte_size: Annotated[int, 2, _I64]
+    num_rows: Annotated[int, 3, _I64]
 
 
-class FileMetaData(
-    _Struct,
-    fields={
-        1: ("version", _I32),
-        2: ("schema", _list(_struct(SchemaElement))),
-        3: ("num_rows", _I64),
-        4: ("row_groups", _list(_struct(RowGroup))),
-        6: ("created_by", _BINARY),
-    },
-):
+class FileMetaData(_Struct):
     """The footer of a file."""
 
-    version: int
-    schema: list[SchemaElement]
-    num_rows: int
-    row_groups: list[RowGroup]
-    created_by: bytes | None
+    version: Annotated[int, 1, _I32]
+    schema: Annotated[list[SchemaElement], 2, _list(_struct(SchemaElement))]
+    num_rows: Annotated[int, 3, _I64]
+    row_groups: Annotated[list[RowGroup], 4, _list(_struct(RowGroup))]
+    created_by: Annotated[bytes | None, 6, _BINARY]
 
 
-class PageLocation(
-    _Struct,
-    fields={
-        1: ("offset", _I64),
-        2: ("compressed_page_size", _I32),
-        3: ("first_row_index", _I64),
-    },
-):
+class PageLocation(_Struct):
     """Where a page lies, with its header."""
 
-    offset: int
-    compressed_page_size: int
-    first_row_index: int
+    offset: Annotated[int, 1, _I64]
+    compressed_page_size: Annotated[int, 2, _I32]
+    first_row_index: Annotated[int, 3, _I64]
 
 
-class OffsetIndex(_Struct, fields={1: ("page_locations", _list(_struct(PageLocation)))}):
+class OffsetIndex(_Struct):
     """The places of the pages of a column chunk."""
 
-    page_locations: list[PageLocation]
+    page_locations: Annotated[list[PageLocation], 1, _list(_struct(PageLocation))]
 
 
-class ColumnIndex(
-    _Struct,
-    fields={
-        1: ("null_pages", _list(_BOOL)),
-        2: ("min_values", _list(_BINARY)),
-        3: ("max_values", _list(_BINARY)),
-    },
-):
+class ColumnIndex(_Struct):
     """The limits of the values in the pages of a column chunk."""
 
-    null_pages: list[bool]
-    min_values: list[bytes]
-    max_values: list[bytes]
+    null_pages: Annotated[list[bool], 1, _list(_BOOL)]
+    min_values: Annotated[list[bytes], 2, _list(_BINARY)]
+    max_values: Annotated[list[bytes], 3, _list(_BINARY)]
 
 
-class DataPageHeader(_Struct, fields={1: ("num_values", _I32)}):
+class DataPageHeader(_Struct):
     """What the header of a page of data says of it, old or new."""
 
-    num_values: int
+    num_values: Annotated[int, 1, _I32]
 
 
-class PageHeader(
-    _Struct,
-    fields={
-        2: ("uncompressed_page_size", _I32),
-        3: ("compressed_page_size", _I32),
-        5: ("data_page_header", _struct(DataPageHeader)),
-        8: ("data_page_header_v2", _struct(DataPageHeader)),
-    },
-):
+class PageHeader(_Struct):
     """The header of a page."""
 
-    uncompressed_page_size: int
-    compressed_page_size: int
-    data_page_header: DataPageHeader | None
-    data_page_header_v2: DataPageHeader | None
+    uncompressed_page_size: Annotated[int, 2, _I32]
+    compressed_page_size: Annotated[int, 3, _I32]
+    data_page_header: Annotated[DataPageHeader | None, 5, _struct(DataPageHeader)]
+    data_page_header_v2: Annotated[DataPageHeader | None, 8, _struct(DataPageHeader)]
 
 
 def read_struct(cls: type[_S], content: bytes, start: int = 0) -> tuple[_S, int]:

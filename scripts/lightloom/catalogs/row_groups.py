@@ -37,10 +37,11 @@ class RowGroupReader:
     def candidates(self, targets: Neighbourhoods) -> tuple[FloatArray, FloatArray, IntArray]:
         """Return position (deg) and cell of every row in a neighbourhood, in file order."""
         with decoding(self._file.path):
+            touched = touched_row_groups(self._file, self._ra, self._dec, self._key, targets)
             if self._key is None:
-                found = self._candidates_by_position(targets)
+                found = self._candidates_by_position(targets, touched)
             else:
-                found = self._candidates_by_key(targets, self._key)
+                found = self._candidates_by_key(targets, touched, self._key)
         self._candidates, ra, dec, cell = found
         return ra, dec, cell
 
@@ -50,11 +51,11 @@ class RowGroupReader:
             return self._take(self._candidates[candidates], leaves)
 
     def _candidates_by_key(
-        self, targets: Neighbourhoods, key: Key
+        self, targets: Neighbourhoods, row_groups: Sequence[int], key: Key
     ) -> tuple[IntArray, FloatArray, FloatArray, IntArray]:
         leaf = self._file.leaf(key.column)
         rows, cells = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        for row_group in self._touched(targets):
+        for row_group in row_groups:
             for first, batch in self._batches(row_group, [leaf]):
                 cell = key.cells(batch.column(0), targets.order)
                 inside = np.flatnonzero(targets.contain(cell))
@@ -66,10 +67,10 @@ class RowGroupReader:
         return row, *degrees(positions), np.concatenate(cells)
 
     def _candidates_by_position(
-        self, targets: Neighbourhoods
+        self, targets: Neighbourhoods, row_groups: Sequence[int]
     ) -> tuple[IntArray, FloatArray, FloatArray, IntArray]:
         found = [(np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, np.int64))]
-        for row_group in self._touched(targets):
+        for row_group in row_groups:
             for first, batch in self._batches(row_group, [self._ra, self._dec]):
                 ra, dec = degrees(
                     pa.table([self._ra.of(batch), self._dec.of(batch)], ["ra", "dec"])
@@ -79,9 +80,6 @@ class RowGroupReader:
                 self.rows += batch.num_rows
         row, ra, dec, cell = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return row, ra, dec, cell
-
-    def _touched(self, targets: Neighbourhoods) -> list[int]:
-        return touched_row_groups(self._file, self._ra, self._dec, self._key, targets)
 
     def _batches(
         self, row_group: int, leaves: Sequence[Leaf]

@@ -295,6 +295,24 @@ def test_only_pages_with_matches_are_read(tmp_path: Path) -> None:
     assert 0 < result.reads.rows < table.num_rows
 
 
+def test_only_the_page_index_of_row_groups_near_the_targets_is_read(tmp_path: Path) -> None:
+    table, targets = crowd(20_000)
+    bytes_of = {}
+    for rows in (20_000, 200):
+        spec = write_hats(
+            tmp_path / str(rows), table, BASE_PIXELS, write_page_index=True, row_group_size=rows,
+            data_page_size=2048, write_batch_size=64, use_dictionary=False,
+        )  # fmt: skip
+        (result,) = search(spec, targets[:1], 1.0)
+        files = Path(spec.endpoint).rglob("*.parquet")
+        (metadata,) = [m for m in map(pq.read_metadata, files) if m.num_rows]
+        assert result.plan == RANGES
+        assert result.matches.num_rows > 0
+        bytes_of[rows] = result.reads.bytes - metadata.serialized_size
+    # The index of one row group among a hundred, in place of that of the only one.
+    assert bytes_of[200] < 0.7 * bytes_of[20_000]
+
+
 def test_without_a_key_only_pages_near_the_targets_are_read(tmp_path: Path) -> None:
     table, targets = crowd(20_000)
     small_pages = {"data_page_size": 2048, "write_batch_size": 64, "use_dictionary": False}
