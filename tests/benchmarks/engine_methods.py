@@ -17,7 +17,7 @@ from lightloom.catalogs.search import SearchResult, search_partition
 from lightloom.config import ArchiveSpec, DaskConfig
 from lightloom.fetch import fetch_shard
 
-#: What a fetch job has by default.
+#: All cores of a small machine, as the other methods have; a fetch has one by default.
 _THREADS, _MEM_MB = 2, 2000
 
 

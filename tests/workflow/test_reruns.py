@@ -148,7 +148,7 @@ def change_unused_column(project: Project) -> None:
 
 
 def change_execution(project: Project) -> None:
-    limits = {"limits": {"threads": 1, "mem_mb": 1500, "retries": 1}}
+    limits = {"limits": {"threads": 2, "mem_mb": 1700, "retries": 1}}
     archives = {
         name: options | limits for name, options in project.configuration["archives"].items()
     }

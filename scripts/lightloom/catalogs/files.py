@@ -52,7 +52,7 @@ def batches(
         for chunk in stored
         if leaves is None or any(leaf.stored_in(chunk.path_in_schema) for leaf in leaves)
     )
-    batch_size = int(np.clip(_BATCH_BYTES * group.num_rows // max(size, 1), 1, _BATCH_ROWS))
+    batch_size = min(max(_BATCH_BYTES * group.num_rows // max(size, 1), 1), _BATCH_ROWS)
     yield from parquet.iter_batches(
         batch_size=batch_size, row_groups=[row_group], columns=names, use_threads=False
     )
@@ -182,6 +182,8 @@ class CatalogFile:
                 )
                 self.metadata: pq.FileMetaData = self.parquet.metadata
                 self.schema: pa.Schema = self.parquet.schema_arrow
+                stored = self.parquet.schema
+                self._stored_paths = [stored.column(number).path for number in range(len(stored))]
         except (DamagedFileError, TransientArchiveError):
             self.source.check_unchanged()
             raise
@@ -290,15 +292,20 @@ class CatalogFile:
         yield from batches(self.parquet, row_group, leaves)
 
     def _pages(self, row_group: int, leaves: Sequence[Leaf]) -> list[ChunkPages]:
-        group = self.metadata.row_group(row_group)
         return [
             ChunkPages.of(self.page_limit, self.parquet, row_group, number)
-            for number in range(group.num_columns)
-            if any(leaf.stored_in(group.column(number).path_in_schema) for leaf in leaves)
+            for number in self._stored(leaves)
         ]
 
     def chunks(self, row_group: int, leaf: Leaf) -> list[pq.ColumnChunkMetaData]:
         """Return the column chunks of a row group that store a column."""
         group = self.metadata.row_group(row_group)
-        chunks = [group.column(index) for index in range(group.num_columns)]
-        return [chunk for chunk in chunks if leaf.stored_in(chunk.path_in_schema)]
+        return [group.column(number) for number in self._stored([leaf])]
+
+    def _stored(self, leaves: Sequence[Leaf]) -> list[int]:
+        """Return the numbers of the columns in the file's schema that store some columns."""
+        return [
+            number
+            for number, path in enumerate(self._stored_paths)
+            if any(leaf.stored_in(path) for leaf in leaves)
+        ]

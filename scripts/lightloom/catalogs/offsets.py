@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from astropy import units as u
-from astropy.coordinates import Angle, Latitude, Longitude
 from astropy.coordinates.angles import offset_by
 
 from lightloom.catalogs.geometry import FloatArray, IntArray, cells_at
@@ -50,10 +49,10 @@ class Offsets:
         index = np.repeat(np.arange(len(search.target)), n_directions)
         direction = np.tile(np.arange(n_directions), len(search.target))
         ra, dec = offset_by(
-            Longitude(search.ra_deg[index], u.deg),
-            Latitude(search.dec_deg[index], u.deg),
-            Angle(np.array(_DIRECTIONS_DEG)[direction], u.deg),
-            Angle(offset_arcsec, u.arcsec),
+            np.radians(search.ra_deg[index]),
+            np.radians(search.dec_deg[index]),
+            np.radians(_DIRECTIONS_DEG)[direction],
+            np.radians(offset_arcsec / 3600),
         )
         ra_deg, dec_deg = ra.to_value(u.deg), dec.to_value(u.deg)
         # Others are looked at in the partition that they lie in, or not at all.

@@ -73,10 +73,6 @@ class Pages:
         spans = zip(self.start[numbers].tolist(), self.end[numbers].tolist(), strict=True)
         return [self.preface, *spans]
 
-    def n_bytes(self, numbers: IntArray) -> int:
-        """Return how much is to be read for some pages."""
-        return sum(end - start for start, end in self.ranges(numbers))
-
     def rows(self, numbers: IntArray) -> IntArray:
         """Return the rows that some pages hold, in their order."""
         spans = zip(self.first_row[numbers], self.first_row[numbers + 1], strict=True)
@@ -213,6 +209,11 @@ class PageIndex:
         made.type, made.encodings = pages.stored.type, pages.stored.encodings
         made.path_in_schema, made.codec = pages.stored.path_in_schema, pages.stored.codec
         made.num_values = sum(one.n_values for one in sizes)
+        if not leaf.is_list and made.num_values != n_rows:
+            raise ValueError(
+                f"found {made.num_values} values in pages of column {leaf.name!r}, expected"
+                f" {n_rows} as the page index says"
+            )
         made.total_uncompressed_size = sum(one.unpacked_bytes for one in sizes)
         made.total_compressed_size = len(output) - start
         chunk, row_group = ColumnChunk(), RowGroup()
@@ -262,10 +263,11 @@ def _limits(stored: ColumnMetaData, column_index: bytes) -> Limits:
 
 def _pages(stored: ColumnMetaData, offset_index: bytes, n_rows: int) -> Pages:
     locations = read_struct(OffsetIndex, offset_index)[0].page_locations
-    start, size, first_row = (
-        np.array([getattr(location, name) for location in locations], np.int64)
-        for name in ("offset", "compressed_page_size", "first_row_index")
-    )
+    places = [
+        (location.offset, location.compressed_page_size, location.first_row_index)
+        for location in locations
+    ]
+    start, size, first_row = np.array(places, np.int64).reshape(-1, 3).T
     chunk_start = stored.data_page_offset
     if stored.dictionary_page_offset is not None:
         chunk_start = min(chunk_start, stored.dictionary_page_offset)

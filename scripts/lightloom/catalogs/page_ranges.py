@@ -19,6 +19,7 @@ from lightloom.catalogs.geometry import FloatArray, IntArray, Neighbourhoods
 from lightloom.catalogs.page_index import PageIndex, Pages
 from lightloom.catalogs.row_group_limits import touched_row_groups
 from lightloom.catalogs.storage import Range
+from lightloom.errors import DamagedFileError
 
 #: Read and decoded at a time.
 _BATCH_BYTES = 32 << 20
@@ -150,25 +151,23 @@ class PageRangeReader:
     ) -> Iterator[tuple[IntArray, pa.Table]]:
         """Yield columns of rows, given by ascending numbers, as many at a time as may be read."""
         by_row_group = self._file.by_row_group(rows)
-        n_bytes = sum(
-            pages.n_bytes(pages.at(local))
-            for row_group, local in by_row_group
-            for pages in (self._index.pages(leaf, row_group) for leaf in leaves)
-        )
-        if n_bytes > _BATCH_BYTES and len(rows) > 1:
-            for half in np.array_split(rows, 2):
-                yield from self._batches(half, leaves)
-        elif len(rows):
-            yield rows, self._read(by_row_group, leaves)
-
-    def _read(
-        self, by_row_group: Sequence[tuple[int, IntArray]], leaves: Sequence[Leaf]
-    ) -> pa.Table:
         selections = [
             [_Selection.of(self._index.pages(leaf, g), local) for g, local in by_row_group]
             for leaf in leaves
         ]
         ranges = [span for column in selections for one in column for span in one.ranges]
+        if sum(end - start for start, end in ranges) > _BATCH_BYTES and len(rows) > 1:
+            for half in np.array_split(rows, 2):
+                yield from self._batches(half, leaves)
+        elif len(rows):
+            yield rows, self._read(leaves, selections, ranges)
+
+    def _read(
+        self,
+        leaves: Sequence[Leaf],
+        selections: Sequence[Sequence["_Selection"]],
+        ranges: Sequence[Range],
+    ) -> pa.Table:
         contents = iter(self._file.source.read_ranges(ranges))
         columns = {
             leaf.name: self._decoded(
@@ -203,6 +202,11 @@ class PageRangeReader:
                     chosen = pa.array(one.positions[here] - first)
                     taken.append(leaf.of(batch).take(chosen).cast(leaf.type))
                     first += batch.num_rows
+                if first != one.n_rows:
+                    raise DamagedFileError(
+                        f"{self._file.path}: cannot be decoded (found {first} rows in pages of"
+                        f" column {leaf.name!r}, expected {one.n_rows} as the page index says)"
+                    )
         return pa.chunked_array(taken, leaf.type)
 
 
@@ -229,8 +233,9 @@ class _Selection(NamedTuple):
     @classmethod
     def of(cls, pages: Pages, rows: IntArray) -> "_Selection":
         numbers = pages.at(rows)
-        lengths = np.diff(pages.first_row)[numbers]
+        first_row = pages.first_row[numbers]
+        lengths = pages.first_row[numbers + 1] - first_row
         ends = np.cumsum(lengths)
-        page = np.searchsorted(pages.first_row[numbers], rows, side="right") - 1
-        positions = rows - pages.first_row[numbers][page] + (ends - lengths)[page]
+        page = np.searchsorted(first_row, rows, side="right") - 1
+        positions = rows + (ends - lengths - first_row)[page]
         return cls(pages, pages.ranges(numbers), int(lengths.sum()), positions)

@@ -24,7 +24,9 @@ _I64: _FieldType = TType.I64, None
 _BINARY: _FieldType = TType.STRING, "BINARY"
 
 #: More than any file needs, and little enough to be made room for before it is found to be cut off.
-_LIMITS = {"string_length_limit": 1 << 24, "container_length_limit": 1 << 22}
+_LIMITED = TCompactProtocolAcceleratedFactory(
+    string_length_limit=1 << 24, container_length_limit=1 << 22
+)
 
 
 class CutOffError(ValueError):
@@ -204,7 +206,7 @@ def read_struct(cls: type[_S], content: bytes, start: int = 0) -> tuple[_S, int]
     transport = TMemoryBuffer(content, start)
     struct = cls()
     try:
-        struct.read(TCompactProtocolAcceleratedFactory(**_LIMITS).getProtocol(transport))
+        struct.read(_LIMITED.getProtocol(transport))
     except EOFError as error:
         raise CutOffError("a Thrift struct is cut off") from error
     except (TException, TypeError, OverflowError) as error:

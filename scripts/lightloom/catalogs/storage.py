@@ -3,7 +3,6 @@
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from fsspec.core import url_to_fs
@@ -18,8 +17,12 @@ Range = tuple[int, int]
 _T = TypeVar("_T")
 
 #: A broken request is repeated at once; what lasts longer is the business of whoever searches.
-_ATTEMPTS = 4
-_FIRST_WAIT_S = 0.1
+_RETRYING = Retrying(
+    stop=stop_after_attempt(4),
+    wait=wait_exponential(0.1),
+    retry=retry_if_exception_type(TransientArchiveError),
+    reraise=True,
+)
 
 #: Ranges with a smaller gap between them are read as one: less than a round trip would take.
 _GAP_BYTES = 512 << 10
@@ -117,12 +120,7 @@ def transported(path: str, storage_options: Mapping[str, Any], request: Callable
         except Exception as error:
             raise archive_error(path, storage_options, error) from error
 
-    return Retrying(
-        stop=stop_after_attempt(_ATTEMPTS),
-        wait=wait_exponential(_FIRST_WAIT_S),
-        retry=retry_if_exception_type(TransientArchiveError),
-        reraise=True,
-    )(attempt)
+    return _RETRYING(attempt)
 
 
 class CountedFile:
@@ -287,8 +285,11 @@ class CountedFile:
     def _on_disk(self, runs: Sequence[Range]) -> list[bytes]:
         # fsspec would open the file for each range.
         self.requests += 1
-        with Path(self._inner).open("rb", buffering=0) as file:
-            return [os.pread(file.fileno(), end - start, start) for start, end in runs]
+        descriptor = os.open(self._inner, os.O_RDONLY)
+        try:
+            return [os.pread(descriptor, end - start, start) for start, end in runs]
+        finally:
+            os.close(descriptor)
 
     def _in_store(self, runs: Sequence[Range]) -> list[bytes | BaseException]:
         self.requests += len(runs)

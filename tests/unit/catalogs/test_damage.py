@@ -12,6 +12,12 @@ import pytest
 from written_catalogs import pixel_centres, random_table, write_hats, write_hive
 
 from lightloom.catalogs.layouts import CatalogSpec, open_catalog
+from lightloom.catalogs.parquet_format import (
+    FileMetaData,
+    OffsetIndex,
+    read_struct,
+    write_struct,
+)
 from lightloom.catalogs.planning import plan_searches
 from lightloom.catalogs.search import SearchResult, search_partition
 from lightloom.errors import ArchiveError, ArchiveSchemaError, DamagedFileError
@@ -88,6 +94,39 @@ def test_torn_page(written: CatalogSpec, sources: pa.Table, column: str) -> None
     path.write_bytes(content)
     with pytest.raises(DamagedFileError, match=r"Npix=100\.parquet: cannot be decoded"):
         search(written, sources)
+
+
+@pytest.mark.parametrize("name", ["objra", "lightcurve.hmjd.list.element"])
+def test_page_index_of_other_rows(tmp_path: Path, sources: pa.Table, name: str) -> None:
+    """Rows taken by it would be those of other objects."""
+    spec = write_hats(
+        tmp_path / "catalog",
+        sources,
+        [PIXEL],
+        write_page_index=True,
+        use_dictionary=False,
+        write_batch_size=50,
+        data_page_size=1,
+    )
+    assert search(spec, sources).table.num_rows
+    path = data_file(spec)
+    content = bytearray(path.read_bytes())
+    length = int.from_bytes(content[-8:-4], "little")
+    footer, _ = read_struct(FileMetaData, bytes(content[-8 - length : -8]))
+    (chunk,) = (
+        one
+        for one in footer.row_groups[0].columns
+        if b".".join(one.meta_data.path_in_schema).decode() == name
+    )
+    stored = slice(chunk.offset_index_offset, chunk.offset_index_offset + chunk.offset_index_length)
+    index, _ = read_struct(OffsetIndex, bytes(content[stored]))
+    assert len(index.page_locations) > 2
+    for number, place in enumerate(index.page_locations):
+        place.first_row_index += number
+    content[stored] = write_struct(index)
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"Npix=100\.parquet: .* as the page index says"):
+        search(spec, sources)
 
 
 def test_absent_file(written: CatalogSpec, sources: pa.Table) -> None:

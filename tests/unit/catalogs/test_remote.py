@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from tenacity import wait_none
 from written_catalogs import pixel_centres, random_table, write_hats
 
 from lightloom.catalogs.layouts import CatalogSpec, open_catalog
@@ -156,7 +157,7 @@ def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> tuple:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightloom.catalogs.storage._FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr("lightloom.catalogs.storage._RETRYING.wait", wait_none())
 
 
 @pytest.fixture
