@@ -10,8 +10,9 @@ import erfa
 import numpy as np
 import pyarrow as pa
 from astropy import units as u
-from astropy.coordinates import SkyCoord
 from numpy.typing import NDArray
+
+from lightloom.catalogs.geometry import offset_by
 
 
 def positions_at(
@@ -42,12 +43,12 @@ def positions_at(
     )
     moving = np.isfinite(pmra) & np.isfinite(pmdec) & np.isfinite(epoch)
     if moving.any():
-        moved = SkyCoord(ra_deg[moving], dec_deg[moving], unit=u.deg).directional_offset_by(
-            np.arctan2(pmra[moving], pmdec[moving]) * u.rad,
-            np.hypot(pmra[moving], pmdec[moving]) * (epoch_jyear - epoch[moving]) * u.mas,
+        ra_deg[moving], dec_deg[moving] = offset_by(
+            ra_deg[moving],
+            dec_deg[moving],
+            np.degrees(np.arctan2(pmra[moving], pmdec[moving])),
+            np.hypot(pmra[moving], pmdec[moving]) * (epoch_jyear - epoch[moving]) / 1000,
         )
-        ra_deg[moving] = moved.ra.deg
-        dec_deg[moving] = moved.dec.deg
     if annual_parallax:
         parallax = shard["parallax_mas"].to_numpy(zero_copy_only=False).astype(np.float64)
         near = parallax > 0.0

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from astropy import units as u
-from astropy.coordinates.angles import offset_by
 
-from lightloom.catalogs.geometry import FloatArray, IntArray, cells_at
+from lightloom.catalogs.geometry import FloatArray, IntArray, cells_at, offset_by
 from lightloom.catalogs.planning import Search
 
 #: In which directions from its target a position lies, from north through east.
@@ -48,13 +46,12 @@ class Offsets:
         n_directions = len(_DIRECTIONS_DEG) if offset_arcsec else 0
         index = np.repeat(np.arange(len(search.target)), n_directions)
         direction = np.tile(np.arange(n_directions), len(search.target))
-        ra, dec = offset_by(
-            np.radians(search.ra_deg[index]),
-            np.radians(search.dec_deg[index]),
-            np.radians(_DIRECTIONS_DEG)[direction],
-            np.radians(offset_arcsec / 3600),
+        ra_deg, dec_deg = offset_by(
+            search.ra_deg[index],
+            search.dec_deg[index],
+            np.array(_DIRECTIONS_DEG)[direction],
+            offset_arcsec,
         )
-        ra_deg, dec_deg = ra.to_value(u.deg), dec.to_value(u.deg)
         # Others are looked at in the partition that they lie in, or not at all.
         here = cells_at(ra_deg, dec_deg, search.partition.order) == search.partition.pixel
         return cls(search.target[index][here], direction[here], ra_deg[here], dec_deg[here])

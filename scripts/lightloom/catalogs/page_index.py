@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from lightloom.catalogs.files import CatalogFile, Leaf
 from lightloom.catalogs.geometry import IntArray
@@ -209,7 +210,7 @@ class PageIndex:
         made.type, made.encodings = pages.stored.type, pages.stored.encodings
         made.path_in_schema, made.codec = pages.stored.path_in_schema, pages.stored.codec
         made.num_values = sum(one.n_values for one in sizes)
-        if not leaf.is_list and made.num_values != n_rows:
+        if not pa.types.is_nested(leaf.type) and made.num_values != n_rows:
             raise ValueError(
                 f"found {made.num_values} values in pages of column {leaf.name!r}, expected"
                 f" {n_rows} as the page index says"

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from written_catalogs import (
     Position,
@@ -19,6 +19,7 @@ from lightloom.catalogs.geometry import (
     cells_around,
     circle_ranges,
     neighbourhood_order,
+    offset_by,
     separation_arcsec,
 )
 
@@ -35,6 +36,15 @@ def test_separation_across_ra_0_and_the_pole() -> None:
     assert separation_arcsec(359.9999, 0.0, 0.0001, 0.0) == pytest.approx(0.72)
     assert separation_arcsec(10.0, 89.9999, 190.0, 89.9999) == pytest.approx(0.72)
     assert separation_arcsec(0.0, -90.0, 77.0, -90.0) == pytest.approx(0.0, abs=1e-9)
+
+
+@settings(deadline=None)
+@given(awkward_positions(), st.floats(0, 360), st.floats(-7, 5).map(lambda power: 10**power))
+@example(Position(0.0, 90 - 1e-9), 100.0, 400.0)
+@example(Position(0.0, 90.0), 100.0, 400.0)
+def test_offset_ends_where_it_should(position: Position, angle: float, distance: float) -> None:
+    expected = offset(position, angle, distance)
+    assert separations_arcsec(*offset_by(*position, angle, distance), *expected) < 1e-9
 
 
 @settings(deadline=None)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from written_catalogs import (
     Pixel,
@@ -58,6 +58,7 @@ def partitions_at(pixels: list[Pixel], ra: np.ndarray, dec: np.ndarray) -> set[P
     st.lists(awkward_positions(), min_size=1, max_size=5),
     radii_arcsec(),
 )
+@example([], [], [Position(0.0, 90 - 1e-9)], 0.37)
 def test_every_touched_partition_and_no_other(
     splits: list[int], holes: list[int], targets: list[Position], radius_arcsec: float
 ) -> None:

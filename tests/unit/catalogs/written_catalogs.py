@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy import units as u
-from astropy.coordinates import Latitude, Longitude, offset_by
+from astropy.coordinates import Latitude, Longitude
 from astropy.coordinates import angular_separation as vincenty
 from cdshealpix.nested import healpix_to_lonlat, lonlat_to_healpix, vertices
 from hypothesis import strategies as st
@@ -37,11 +37,17 @@ def separations_arcsec(ra1: Any, dec1: Any, ra2: Any, dec2: Any) -> np.ndarray:
 
 
 def offset(position: Position, angle_deg: Any, distance_arcsec: Any) -> tuple[Any, Any]:
-    ra, dec = offset_by(
-        position.ra_deg * u.deg, position.dec_deg * u.deg, angle_deg * u.deg,
-        distance_arcsec * u.arcsec,
-    )  # fmt: skip
-    return ra.to_value(u.deg), dec.to_value(u.deg)
+    """Positions at a distance from another: around the origin, then turned to it."""
+    angle, distance = np.radians(angle_deg), np.radians(np.divide(distance_arcsec, 3600))
+    ra, dec = np.radians(position)
+    x, east, north = (
+        np.cos(distance),
+        np.sin(distance) * np.sin(angle),
+        np.sin(distance) * np.cos(angle),
+    )
+    outwards, up = x * np.cos(dec) - north * np.sin(dec), x * np.sin(dec) + north * np.cos(dec)
+    moved_ra = ra + np.arctan2(east, outwards)
+    return np.degrees(moved_ra) % 360, np.degrees(np.arctan2(up, np.hypot(outwards, east)))
 
 
 def corner_of(order: int, cell: int, corner: int) -> Position:
