@@ -1,14 +1,22 @@
 """Times against astropy's own light-travel times and scales."""
 
+import erfa
 import numpy as np
 import pytest
+from astropy import constants
 from astropy import units as u
 from astropy.coordinates import EarthLocation, SkyCoord
 from astropy.time import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightloom.times import to_mjd_tdb_barycentre
+from lightloom.times import (
+    _BARYCENTRIC_AU,
+    _HELIOCENTRIC_AU,
+    _TDB_MINUS_TT_DAYS,
+    _interpolate,
+    to_mjd_tdb_barycentre,
+)
 
 GEOCENTRE = EarthLocation.from_geocentric(0, 0, 0, unit="m")
 #: Twice the rounding of a float64 MJD.
@@ -39,6 +47,20 @@ def test_barycentre_equals_astropy(mjd: float, ra_deg: float, dec_deg: float) ->
 
     assert from_geocentre[0] == pytest.approx(expected, rel=0, abs=ROUNDING_DAYS)
     assert from_heliocentre[0] == pytest.approx(expected, rel=0, abs=HELIOCENTRIC_DAYS)
+
+
+def test_polynomials_stand_for_the_series_of_erfa() -> None:
+    """Better than a float64 MJD can tell, so that the rows do not show it."""
+    mjd = np.random.default_rng(1).uniform(40_000.0, 70_000.0, 20_000)
+    heliocentric, barycentric = erfa.epv00(2400000.5, mjd)
+    tdb_minus_tt_s = erfa.dtdb(2400000.5, mjd, 0.0, 0.0, 0.0, 0.0)
+    one_au_s = (u.au / constants.c).to_value(u.s)
+    for columns, expected, unit_s in (
+        (_HELIOCENTRIC_AU, heliocentric["p"], one_au_s),
+        (_BARYCENTRIC_AU, barycentric["p"], one_au_s),
+        (_TDB_MINUS_TT_DAYS, tdb_minus_tt_s[:, np.newaxis] / 86400, 86400.0),
+    ):
+        assert np.abs(_interpolate(columns, mjd) - expected).max() * unit_s < 1e-7
 
 
 def test_tdb_and_tcb_at_the_barycentre_need_no_light_travel() -> None:

@@ -16,10 +16,10 @@ from lightloom.reads import Reads
 Range = tuple[int, int]
 _T = TypeVar("_T")
 
-#: A broken request is repeated at once; what lasts longer is the business of whoever searches.
+#: A broken request is repeated at once [s]; what lasts longer is the business of whoever searches.
 _RETRYING = Retrying(
     stop=stop_after_attempt(4),
-    wait=wait_exponential(0.1),
+    wait=wait_exponential(multiplier=0.1),
     retry=retry_if_exception_type(TransientArchiveError),
     reraise=True,
 )
