@@ -17,12 +17,12 @@ from lightloom.catalogs.search import SearchResult, search_partition
 from lightloom.config import ArchiveSpec, DaskConfig
 from lightloom.fetch import fetch_shard
 
-#: All cores of a small machine, as the other methods have; a fetch has one by default.
-_THREADS, _MEM_MB = 2, 2000
-
 
 def workflow(question: Question) -> Found:
-    """Fetch a shard as the workflow's job does: Dask client, calibration, part and status."""
+    """Fetch a shard as the workflow's job does: Dask client, calibration, part and status.
+
+    It has the cores of the archive's entry, one by default; the rivals have all.
+    """
     # A folder of its own: a fetch goes on with what an earlier one has left beside its part.
     folder = Path(tempfile.mkdtemp(dir=question.scratch))
     part, status = folder / "part.parquet", folder / "part.status.json"
@@ -33,8 +33,8 @@ def workflow(question: Question) -> Found:
         spec=question.spec,
         key={},
         dask_config=DaskConfig(),
-        threads=_THREADS,
-        mem_mb=_MEM_MB,
+        threads=question.spec.limits["threads"],
+        mem_mb=question.spec.limits["mem_mb"],
         allow_partial=False,
     )
 

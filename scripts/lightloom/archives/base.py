@@ -28,7 +28,7 @@ OFFSET_COUNTS = pa.schema(
 
 @dataclass(frozen=True)
 class Request:
-    """A piece of work for one Dask task.
+    """A piece of work, which a Dask worker does at a stretch.
 
     Attributes
     ----------
@@ -144,6 +144,14 @@ class Archive(ABC):
             If the search failed; a transient failure is tried again, and of a `TooLargeError` the
             pieces that `split` returns.
         """
+
+    def is_quick(self, request: Request) -> bool:
+        """Tell whether an answer takes a worker hardly longer than Dask takes for a task.
+
+        Such requests are sent several at a time. By default none is: what a service is asked is
+        mostly waited for.
+        """
+        return False
 
     def split(self, request: Request, n_pieces: int) -> Sequence[Request]:
         """Divide a request whose answer is too large for the memory of a worker.

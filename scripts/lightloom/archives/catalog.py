@@ -25,6 +25,8 @@ _ROW_BYTES = 900
 #: A position for chance matches is at least so many search radii away, so that its circle does not
 #: touch that of the target.
 _OFFSET_RADII = 3
+#: So many positions are looked up in a catalogue on disk within some 10 ms.
+_FEW_POSITIONS = 32
 #: However little memory there is, a request may have so many rows.
 _FEWEST_ROWS = 10_000
 
@@ -112,6 +114,10 @@ class CatalogArchive(Archive):
         else:
             room_bytes = memory_bytes // limits["threads"] - _WORKER_BYTES
         return max(room_bytes // _ROW_BYTES, _FEWEST_ROWS)
+
+    def is_quick(self, request: Request) -> bool:
+        n_positions = sum(len(one.search.target) for one in request.what)
+        return not self.spec.place.is_remote and n_positions <= _FEW_POSITIONS
 
     def split(self, request: Request, n_pieces: int) -> Sequence[Request]:
         pieces = np.array_split(request.targets, min(n_pieces, len(request.targets)))

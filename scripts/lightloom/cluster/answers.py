@@ -1,11 +1,11 @@
 """Requests that are spread over the workers of a cluster, and a watch over these."""
 
-import itertools
 import logging
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from distributed import CancelledError, Client, Future, KilledWorker
@@ -26,6 +26,12 @@ _LOOK_EVERY_S = 2.0
 #: How often a request on which workers died is halved: they may have had too little memory for it.
 _HALVINGS = 3
 
+#: How many quick requests make a task at most: Dask takes 5 to 15 ms of CPU for each task.
+_MOST_TOGETHER = 8
+
+#: A task of several requests ends early when its answers are larger [bytes].
+_MOST_BYTES = 16_000_000
+
 #: How long the scheduler may take to say who its workers are [s].
 _SCHEDULER_S = 60.0
 
@@ -43,8 +49,9 @@ def answers(
     """Spread requests over the workers and give the answers as they come.
 
     Work of lost workers is done again by others. What is too large for the memory of a worker is
-    asked for in pieces, and so is a request on which several workers died. Twice as many requests
-    as threads are under way, so that answers do not pile up in memory.
+    asked for in pieces, and so is a request on which several workers died. Twice as many tasks as
+    threads are under way, so that answers do not pile up in memory. Quick requests share a task;
+    what workers died on or was too large does not.
 
     Parameters
     ----------
@@ -70,18 +77,23 @@ def answers(
     """
     watch = _Watch(client, wait_for_workers_s)
     done: SimpleQueue[Future] = SimpleQueue()
-    waiting: Iterator[tuple[Request, int]] = zip(requests, itertools.repeat(_HALVINGS))
-    under_way: dict[str, tuple[Future, Request, int]] = {}
+    waiting = deque(_Piece(request) for request in requests)
+    under_way: dict[str, tuple[Future, list[_Piece]]] = {}
     # A task, not scattered data: what a lost worker held of it is made anew.
     there = client.submit(_on_worker, shard, pure=False)
     while True:
         watch.look()
-        room = max(0, 2 * watch.n_threads - len(under_way))
-        for request, halvings in itertools.islice(waiting, room):
+        while waiting and len(under_way) < 2 * watch.n_threads:
+            bundle = _next_bundle(archive, waiting, watch.n_threads)
             future = client.submit(
-                _answer_or_error, archive, there, request, versions(), pure=False
+                _answers_or_errors,
+                archive,
+                there,
+                [piece.request for piece in bundle],
+                versions(),
+                pure=False,
             )
-            under_way[str(future.key)] = future, request, halvings
+            under_way[str(future.key)] = future, bundle
             future.add_done_callback(done.put)
         if not under_way:
             return
@@ -89,13 +101,16 @@ def answers(
             future = done.get(timeout=_LOOK_EVERY_S)
         except Empty:
             continue
-        _, request, halvings = under_way.pop(str(future.key))
-        result = _result(future)
-        pieces = _pieces(archive, request, result, halvings)
-        if pieces:
-            waiting = itertools.chain(pieces, waiting)
-        else:
-            yield request, result
+        _, bundle = under_way.pop(str(future.key))
+        results = _results(future, bundle)
+        again = [piece._replace(is_alone=not results) for piece in bundle[len(results) :]]
+        for piece, result in zip(bundle, results, strict=False):
+            pieces = _pieces(archive, piece, result)
+            if pieces:
+                again += pieces
+            else:
+                yield piece.request, result
+        waiting.extendleft(reversed(again))
         watch.n_answers += 1
         future.release()
 
@@ -104,10 +119,28 @@ class _WorkersDiedError(TransientArchiveError):
     """Several workers died, one after the other, on the same request."""
 
 
-def _pieces(
-    archive: Archive, request: Request, result: Answer | ArchiveError, halvings: int
-) -> list[tuple[Request, int]]:
-    """Return the pieces of a request that was too large, and how often each may be halved."""
+class _Piece(NamedTuple):
+    """A request, how often it may be halved, and whether it needs a task of its own."""
+
+    request: Request
+    halvings: int = _HALVINGS
+    is_alone: bool = False
+
+
+def _next_bundle(archive: Archive, waiting: deque[_Piece], n_threads: int) -> list[_Piece]:
+    """Take the requests of the next task; few when few are left, so that no thread is idle."""
+    most = min(_MOST_TOGETHER, len(waiting) // (2 * n_threads))
+    bundle = [waiting.popleft()]
+    while len(bundle) < most and all(
+        archive.is_quick(piece.request) and not piece.is_alone for piece in (bundle[0], waiting[0])
+    ):
+        bundle.append(waiting.popleft())
+    return bundle
+
+
+def _pieces(archive: Archive, piece: _Piece, result: Answer | ArchiveError) -> list[_Piece]:
+    """Return the pieces of a request that was too large."""
+    request, halvings, _ = piece
     if isinstance(result, TooLargeError):
         pieces = archive.split(request, result.n_pieces)
     elif isinstance(result, _WorkersDiedError) and halvings:
@@ -117,32 +150,48 @@ def _pieces(
     if len(pieces) < 2:
         return []
     _log.info("%d targets in %d pieces: %s", len(request.targets), len(pieces), result)
-    return [(piece, halvings) for piece in pieces]
+    return [_Piece(one, halvings, is_alone=True) for one in pieces]
 
 
 def _on_worker(shard: pa.Table) -> pa.Table:
     return shard
 
 
-def _answer_or_error(
-    archive: Archive, shard: pa.Table, request: Request, expected: Mapping[str, str]
-) -> Answer | ArchiveError:
-    """Run on a worker, which may have come after the others were looked at."""
+def _answers_or_errors(
+    archive: Archive, shard: pa.Table, requests: Sequence[Request], expected: Mapping[str, str]
+) -> list[Answer | ArchiveError]:
+    """Run on a worker, which may have come after the others were looked at.
+
+    Returns the answers to the first requests, as many as a worker may hold together.
+    """
     check_versions(expected, versions(), "a worker")
-    try:
-        return retrying(archive.spec.limits)(archive.answer, shard, request)
-    except ArchiveError as error:
-        return error
+    results: list[Answer | ArchiveError] = []
+    n_bytes = 0
+    for request in requests:
+        try:
+            answer = retrying(archive.spec.limits)(archive.answer, shard, request)
+        except ArchiveError as error:
+            results.append(error)
+        else:
+            results.append(answer)
+            n_bytes += answer.rows.nbytes
+        if n_bytes > _MOST_BYTES:
+            break
+    return results
 
 
-def _result(future: Future) -> Answer | ArchiveError:
+def _results(future: Future, bundle: Sequence[_Piece]) -> list[Answer | ArchiveError]:
+    """Return the results of the first requests; none if workers died on several."""
     try:
-        result: Answer | ArchiveError = future.result()
+        results: list[Answer | ArchiveError] = future.result()
     except KilledWorker as error:
-        return _WorkersDiedError(f"Dask workers died on this request: {error}")
+        if len(bundle) > 1:
+            _log.info("%d requests one by one: %s", len(bundle), error)
+            return []
+        return [_WorkersDiedError(f"Dask workers died on this request: {error}")]
     except CancelledError as error:
         raise _lost_scheduler(error) from error
-    return result
+    return results
 
 
 def _lost_scheduler(error: BaseException | str) -> ClusterError:
