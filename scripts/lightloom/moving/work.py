@@ -1,15 +1,17 @@
 """Spreading the work of a job over Dask, and keeping what is done."""
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from distributed import KilledWorker, as_completed
+from distributed import KilledWorker
 
 from lightloom.cluster.client import dask_client
+from lightloom.cluster.tasks import Tasks
 from lightloom.config import DaskConfig
 from lightloom.errors import ArchiveError, TransientArchiveError
 from lightloom.storage import write_table
@@ -42,32 +44,32 @@ def spread(
     Yields
     ------
     item, result or ArchiveError
+
+    Raises
+    ------
+    ClusterError
+        If the cluster cannot be used, or its scheduler is lost, or all workers are and none comes
+        in time.
     """
     if not items:
         return
     with dask_client(dask_config, threads=threads, mem_mb=mem_mb, n_requests=len(items)) as client:
-        waiting = iter(items)
-        under_way: dict[str, Item] = {}
-        done = as_completed()
-
-        def submit_next() -> None:
-            for item in waiting:
-                future = client.submit(_result_or_error, function, item, pure=False)
-                under_way[str(future.key)] = item
-                done.add(future)
-                return
-
-        for _ in range(2 * max(1, sum(client.nthreads().values()))):
-            submit_next()
-        for future in done:
-            try:
-                result = future.result()
-            except KilledWorker as error:
-                result = TransientArchiveError(f"Dask workers died on this task: {error}")
-            item = under_way.pop(str(future.key))
-            future.release()
-            yield item, result
-            submit_next()
+        tasks: Tasks[tuple[Item, bool]] = Tasks(client, dask_config.wait_for_workers_s)
+        waiting = deque((item, False) for item in items)
+        while waiting or tasks.n_under_way:
+            while waiting and tasks.has_room(alone=waiting[0][1]):
+                item, is_alone = waiting.popleft()
+                tasks.submit((item, is_alone), _result_or_error, function, item, alone=is_alone)
+            ended = tasks.next_ended()
+            if ended is None:
+                continue
+            (item, is_alone), result = ended
+            if not isinstance(result, KilledWorker):
+                yield item, result
+            elif is_alone:
+                yield item, TransientArchiveError(f"Dask workers died on this task: {result}")
+            else:
+                waiting.appendleft((item, True))
 
 
 def _result_or_error(function: Callable[[Item], Result], item: Item) -> Result | ArchiveError:

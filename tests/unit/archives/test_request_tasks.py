@@ -26,7 +26,7 @@ class Does(NamedTuple):
     n_rows: int = 0
     error: ArchiveError | None = None
     most_targets: int = 100
-    is_fatal: bool = False
+    fatal_targets: int = 100
 
 
 def rows_of(n_rows: int) -> pa.Table:
@@ -42,7 +42,7 @@ class Tasks(Archive):
 
     def answer(self, shard: pa.Table, request: Request) -> Answer:
         does: Does = request.what
-        if does.is_fatal:
+        if len(request.targets) > does.fatal_targets:
             os._exit(1)
         if does.error:
             raise does.error
@@ -124,23 +124,22 @@ def test_a_failure_is_that_of_its_request(spec: ArchiveSpec) -> None:
     assert sum(per_task(found)) == 19
 
 
-def test_pieces_of_what_was_too_large_have_tasks_of_their_own(spec: ArchiveSpec) -> None:
+def test_what_is_too_large_is_asked_for_in_pieces(spec: ArchiveSpec) -> None:
     whats = [Does()] * 20
     whats[3] = Does(most_targets=2)
     found = asked(spec, whats, n_targets=5)
-    pieces = [(request, result) for request, result in found if request.what.most_targets == 2]
-    assert sorted(len(request.targets) for request, _ in pieces) == [1, 2, 2]
-    methods = [result.method for _, result in found]
-    assert all(methods.count(result.method) == 1 for _, result in pieces)
+    pieces = [request.targets for request, _ in found if request.what.most_targets == 2]
+    assert sorted(len(targets) for targets in pieces) == [1, 2, 2]
     targets = np.concatenate([request.targets for request, _ in found])
     assert sorted(targets) == list(range(100))
 
 
 # A worker that is started anew leaves a warning of its predecessor's connection.
 @pytest.mark.filterwarnings("ignore")
-def test_what_kills_workers_takes_nothing_with_it(spec: ArchiveSpec) -> None:
-    whats = [Does()] * 64
-    whats[11] = Does(is_fatal=True)
+@pytest.mark.parametrize("quick", [True, False])
+def test_what_kills_workers_takes_nothing_with_it(spec: ArchiveSpec, quick: bool) -> None:
+    whats = [Does(quick=quick)] * 64
+    whats[11] = Does(quick=quick, fatal_targets=0)
     found = asked(spec, whats)
     results = {int(request.targets[0]): result for request, result in found}
     assert sorted(results) == list(range(64))
@@ -149,7 +148,19 @@ def test_what_kills_workers_takes_nothing_with_it(spec: ArchiveSpec) -> None:
     assert isinstance(failed[11], TransientArchiveError)
     assert "workers died on this request" in str(failed[11])
     methods = {target: one.method for target, one in results.items() if isinstance(one, Answer)}
-    # The seven others of its task were answered one by one.
+    # The others of its task were answered one by one.
     alone = [methods[target] for target in range(8, 16) if target != 11]
     assert [list(methods.values()).count(method) for method in alone] == [1] * 7
-    assert max(per_task(found)) == 8
+    assert max(per_task(found)) == (8 if quick else 1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_kills_workers_is_halved(spec: ArchiveSpec) -> None:
+    whats = [Does(quick=False)] * 64
+    whats[5] = Does(quick=False, fatal_targets=2)
+    found = asked(spec, whats, n_targets=4)
+    assert all(isinstance(result, Answer) for _, result in found)
+    pieces = [list(request.targets) for request, _ in found if request.what.fatal_targets == 2]
+    assert sorted(pieces) == [[20, 21], [22, 23]]
+    targets = np.concatenate([request.targets for request, _ in found])
+    assert sorted(targets) == list(range(256))
