@@ -168,6 +168,7 @@ class CatalogFile:
         self.page_limit = PageLimit(path, page_mb)
         self.source = CountedFile(path, storage_options)
         self._checked = CheckedPages(self.source)
+        self._numbers_by_name: dict[str, list[int]] = {}
         buffer_size = _LOCAL_BUFFER_BYTES if self.source.local else _REMOTE_BUFFER_BYTES
         try:
             self.footer = self._read_footer()
@@ -304,8 +305,11 @@ class CatalogFile:
 
     def _stored(self, leaves: Sequence[Leaf]) -> list[int]:
         """Return the numbers of the columns in the file's schema that store some columns."""
-        return [
-            number
-            for number, path in enumerate(self._stored_paths)
-            if any(leaf.stored_in(path) for leaf in leaves)
-        ]
+        return sorted({number for leaf in leaves for number in self._numbers(leaf)})
+
+    def _numbers(self, leaf: Leaf) -> list[int]:
+        if leaf.name not in self._numbers_by_name:
+            self._numbers_by_name[leaf.name] = [
+                number for number, path in enumerate(self._stored_paths) if leaf.stored_in(path)
+            ]
+        return self._numbers_by_name[leaf.name]

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from astropy import units as u
 from astropy.coordinates import Latitude, Longitude
-from cdshealpix.nested import cone_search, lonlat_to_healpix, neighbours
+from astropy_healpix import lonlat_to_healpix, neighbours
+from cdshealpix.nested import cone_search
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -104,10 +105,11 @@ def neighbourhood_order(radius_arcsec: float) -> int:
 
 def cells_at(ra_deg: FloatArray, dec_deg: FloatArray, order: int) -> IntArray:
     """Return the cells of ``order`` that hold the positions, which must be on the sphere."""
-    cells = lonlat_to_healpix(
-        Longitude(ra_deg, u.deg), Latitude(dec_deg, u.deg), order, num_threads=1
+    # Not by cdshealpix, which starts a pool of threads with each call: a millisecond.
+    cells: IntArray = lonlat_to_healpix(
+        ra_deg * u.deg, dec_deg * u.deg, nside=1 << order, order="nested"
     )
-    return cells.astype(np.int64)
+    return cells
 
 
 def cells_around(ra_deg: FloatArray, dec_deg: FloatArray, order: int) -> tuple[IntArray, IntArray]:
@@ -122,7 +124,10 @@ def cells_around(ra_deg: FloatArray, dec_deg: FloatArray, order: int) -> tuple[I
     """
     cells = cells_at(ra_deg, dec_deg, order)
     unique_cells, inverse = np.unique(cells, return_inverse=True)
-    around = np.sort(neighbours(unique_cells, order, num_threads=1), axis=1)[inverse]
+    # What is missing at a corner is not a number before it is one.
+    with np.errstate(invalid="ignore"):
+        next_to = neighbours(unique_cells, nside=1 << order, order="nested")
+    around = np.sort(np.vstack([unique_cells, next_to]).T, axis=1)[inverse]
     distinct = around >= 0
     distinct[:, 1:] &= around[:, 1:] != around[:, :-1]
     position, _ = np.nonzero(distinct)

@@ -1,7 +1,9 @@
 """Which row groups of a file may hold a source near a target, by the limits in its footer."""
 
+from typing import Any
+
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lightloom.catalogs.files import CatalogFile, Key, Leaf
 from lightloom.catalogs.geometry import Neighbourhoods
@@ -20,37 +22,31 @@ def touched_row_groups(
     key : Key, optional
     targets : Neighbourhoods
     """
-    return [
-        row_group
+    limited = [file.leaf(key.column)] if key else [ra, dec]
+    limits: list[list[Any]] = [
+        [_limits(file, row_group, leaf) for leaf in limited]
         for row_group in range(file.metadata.num_row_groups)
-        if (
-            _box_may_match(file, row_group, ra, dec, targets)
-            if key is None
-            else _key_may_match(file, row_group, key, targets)
-        )
     ]
+    touched = np.array([None in of_group for of_group in limits], bool)
+    known = np.flatnonzero(~touched)
+    if len(known):
+        # By column, lowest and highest.
+        values = [
+            [limits[row_group][number][end] for row_group in known]
+            for number in range(len(limited))
+            for end in (0, 1)
+        ]
+        if key:
+            low, high = (key.cells(pa.array(cells, pa.uint64()), targets.order) for cells in values)
+            touched[known] = targets.touch(low, high)
+        else:
+            touched[known] = targets.touch_boxes(*values)
+    return np.flatnonzero(touched).tolist()
 
 
-def _key_may_match(file: CatalogFile, row_group: int, key: Key, targets: Neighbourhoods) -> bool:
-    statistics = _statistics(file, row_group, file.leaf(key.column))
-    if statistics is None:
-        return True
-    limits = pa.array([statistics.min, statistics.max], pa.uint64())
-    low, high = key.cells(limits, targets.order)
-    return bool(targets.touch(low, high))
-
-
-def _box_may_match(
-    file: CatalogFile, row_group: int, ra: Leaf, dec: Leaf, targets: Neighbourhoods
-) -> bool:
-    in_ra, in_dec = (_statistics(file, row_group, leaf) for leaf in (ra, dec))
-    if in_ra is None or in_dec is None:
-        return True
-    return bool(targets.touch_boxes([in_ra.min], [in_ra.max], [in_dec.min], [in_dec.max])[0])
-
-
-def _statistics(file: CatalogFile, row_group: int, leaf: Leaf) -> pq.Statistics | None:
+def _limits(file: CatalogFile, row_group: int, leaf: Leaf) -> tuple[Any, Any] | None:
     (chunk,) = file.chunks(row_group, leaf)
-    if chunk.statistics is None or not chunk.statistics.has_min_max:
+    statistics = chunk.statistics
+    if statistics is None or not statistics.has_min_max:
         return None
-    return chunk.statistics
+    return statistics.min, statistics.max
