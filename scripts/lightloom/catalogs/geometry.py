@@ -22,6 +22,9 @@ _SIZE_OVER_REACH = 1.6
 
 _ORDER_0_SIZE_DEG = np.degrees(np.sqrt(np.pi / 3))
 
+#: Pairs of a box and a target that are looked at together.
+_PAIRS_AT_ONCE = 100_000
+
 #: Orders below the neighbourhood's by which a circle is resolved when its border matters.
 _REFINEMENT = 4
 
@@ -234,11 +237,14 @@ class Neighbourhoods:
         -------
         numpy.ndarray of bool, shape (n_boxes,)
         """
-        radius_deg = self.radius_arcsec / 3600
-        half_width = self._half_widths_deg()
-        # Box by box: all at once would take memory for each pair of a box and a target.
-        touched = [
-            np.any(
+        radius_deg, half_width = self.radius_arcsec / 3600, self._half_widths_deg()
+        boxes = np.column_stack([ra_min_deg, ra_max_deg, dec_min_deg, dec_max_deg])
+        # All at once would take memory for each pair of a box and a target.
+        n_blocks = max(1, -(-len(boxes) * len(self.ra_deg) // _PAIRS_AT_ONCE))
+        touched = []
+        for block in np.array_split(boxes.astype(np.float64), n_blocks):
+            ra_min, ra_max, dec_min, dec_max = block.T[..., np.newaxis]
+            near = (
                 (self.dec_deg >= dec_min - radius_deg)
                 & (self.dec_deg <= dec_max + radius_deg)
                 & (
@@ -246,11 +252,8 @@ class Neighbourhoods:
                     <= (ra_max - ra_min) + 2 * half_width
                 )
             )
-            for ra_min, ra_max, dec_min, dec_max in np.column_stack(
-                [ra_min_deg, ra_max_deg, dec_min_deg, dec_max_deg]
-            ).astype(np.float64)
-        ]
-        return np.array(touched, bool)
+            touched.append(near.any(axis=1))
+        return np.concatenate(touched)
 
     def _half_widths_deg(self) -> FloatArray:
         """Return how far the circle of each target reaches in right ascension."""

@@ -134,6 +134,20 @@ def test_box_far_from_all_targets_is_not_touched() -> None:
     assert touched.tolist() == [True, False, True, False]
 
 
+@pytest.mark.parametrize("pairs_at_once", [1, 7, 20, 1000])
+def test_blocks_of_boxes_are_touched_as_boxes_are(
+    monkeypatch: pytest.MonkeyPatch, pairs_at_once: int
+) -> None:
+    rng = np.random.default_rng(20180318)
+    around = Neighbourhoods.of(rng.uniform(0, 360, 5), rng.uniform(-90, 90, 5), 3600.0)
+    low, south = rng.uniform(0, 350, 23), rng.uniform(-90, 60, 23)
+    boxes = np.array([low, low + 40, south, south + 30])
+    one_by_one = [around.touch_boxes(*box)[0] for box in boxes.T[..., np.newaxis]]
+    assert 0 < sum(one_by_one) < 23
+    monkeypatch.setattr("lightloom.catalogs.geometry._PAIRS_AT_ONCE", pairs_at_once)
+    assert around.touch_boxes(*boxes).tolist() == one_by_one
+
+
 def test_positions_that_are_not_finite_match_nothing() -> None:
     around = Neighbourhoods.of(np.array([45.0]), np.array([0.0]), 5.0)
     cell = np.full(3, cells([45.0], [0.0], around.order)[0])
