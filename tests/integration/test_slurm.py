@@ -23,7 +23,7 @@ PROFILE = (
 #: The service does not answer.
 HANG = {"service": "nsc", "action": "timeout", "seconds": 300}
 #: How long a run may take to end [s].
-END_S = 20.0
+END_S = 60.0
 
 
 def run_on(slurm: Slurm, project: Project, *options: str) -> Run:

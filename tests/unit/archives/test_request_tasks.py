@@ -14,6 +14,7 @@ from small_archives import ENTRY, STATE, spec_of
 from lightloom.archives.base import SOURCES, Answer, Archive, Request, RequestPlan
 from lightloom.cluster.answers import answers
 from lightloom.cluster.client import dask_client
+from lightloom.cluster.settings import SETTINGS
 from lightloom.config import ArchiveSpec, DaskConfig
 from lightloom.errors import ArchiveError, BadRequestError, TooLargeError, TransientArchiveError
 from lightloom.schema import TARGET_ROWS
@@ -84,6 +85,12 @@ def asked(
         return list(answers(client, archive, shard, requests, wait_for_workers_s=60))
 
 
+@pytest.fixture
+def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One death is enough to be taken for a killer: each takes seconds."""
+    monkeypatch.setitem(SETTINGS, "distributed.scheduler.allowed-failures", 0)
+
+
 def per_task(found: Sequence[tuple[Request, Answer | ArchiveError]]) -> list[int]:
     methods = [result.method for _, result in found if isinstance(result, Answer)]
     return sorted(Counter(methods).values(), reverse=True)
@@ -136,11 +143,11 @@ def test_what_is_too_large_is_asked_for_in_pieces(spec: ArchiveSpec) -> None:
 
 # A worker that is started anew leaves a warning of its predecessor's connection.
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("quick", [True, False])
-def test_what_kills_workers_takes_nothing_with_it(spec: ArchiveSpec, quick: bool) -> None:
-    whats = [Does(quick=quick)] * 64
-    whats[11] = Does(quick=quick, fatal_targets=0)
-    found = asked(spec, whats)
+@pytest.mark.usefixtures("deadly")
+def test_what_kills_workers_takes_nothing_with_it(spec: ArchiveSpec) -> None:
+    whats = [Does()] * 64
+    whats[11] = Does(fatal_targets=0)
+    found = asked(spec, whats, threads=2)
     results = {int(request.targets[0]): result for request, result in found}
     assert sorted(results) == list(range(64))
     failed = {target: one for target, one in results.items() if not isinstance(one, Answer)}
@@ -151,14 +158,15 @@ def test_what_kills_workers_takes_nothing_with_it(spec: ArchiveSpec, quick: bool
     # The others of its task were answered one by one.
     alone = [methods[target] for target in range(8, 16) if target != 11]
     assert [list(methods.values()).count(method) for method in alone] == [1] * 7
-    assert max(per_task(found)) == (8 if quick else 1)
+    assert max(per_task(found)) == 8
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("deadly")
 def test_what_kills_workers_is_halved(spec: ArchiveSpec) -> None:
     whats = [Does(quick=False)] * 64
     whats[5] = Does(quick=False, fatal_targets=2)
-    found = asked(spec, whats, n_targets=4)
+    found = asked(spec, whats, threads=2, n_targets=4)
     assert all(isinstance(result, Answer) for _, result in found)
     pieces = [list(request.targets) for request, _ in found if request.what.fatal_targets == 2]
     assert sorted(pieces) == [[20, 21], [22, 23]]

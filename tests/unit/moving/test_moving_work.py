@@ -43,8 +43,9 @@ def unhurried(folder_and_number: tuple[Path, int]) -> int:
 @pytest.fixture
 def cluster() -> Iterator[LocalCluster]:
     with (
-        dask.config.set(SETTINGS),
-        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
+        # One death is enough to be taken for a killer: each takes seconds.
+        dask.config.set(SETTINGS | {"distributed.scheduler.allowed-failures": 0}),
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
     ):
         yield cluster
 
