@@ -146,7 +146,7 @@ class Archive(ABC):
         """
 
     def is_quick(self, request: Request) -> bool:
-        """Tell whether an answer takes a worker hardly longer than Dask takes for a task.
+        """Tell whether Dask's own time for a task is a good part of that of the answer.
 
         Such requests are sent several at a time. By default none is: what a service is asked is
         mostly waited for.

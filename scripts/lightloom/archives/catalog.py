@@ -25,7 +25,8 @@ _ROW_BYTES = 900
 #: A position for chance matches is at least so many search radii away, so that its circle does not
 #: touch that of the target.
 _OFFSET_RADII = 3
-#: So many positions are looked up in a catalogue on disk within some 10 ms.
+#: With no more positions Dask's time for a task counts: a ZTF-like partition on disk took 25 ms for
+#: two positions and 110 for 21 (tests/benchmarks/reader.py).
 _FEW_POSITIONS = 32
 #: However little memory there is, a request may have so many rows.
 _FEWEST_ROWS = 10_000

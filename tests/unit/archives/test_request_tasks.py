@@ -11,7 +11,8 @@ import pytest
 from distributed import get_worker
 from small_archives import ENTRY, STATE, spec_of
 
-from lightloom.archives.base import SOURCES, Answer, Archive, Request, RequestPlan
+from lightloom.archives.base import SOURCES, Answer, Request
+from lightloom.archives.catalog import CatalogArchive
 from lightloom.cluster.answers import answers
 from lightloom.cluster.client import dask_client
 from lightloom.cluster.settings import SETTINGS
@@ -35,11 +36,8 @@ def rows_of(n_rows: int) -> pa.Table:
     return pa.table(columns, schema=TARGET_ROWS)
 
 
-class Tasks(Archive):
+class ByTask(CatalogArchive):
     """Says in which task a request was answered; finds rows as the request says."""
-
-    def plan(self, shard: pa.Table) -> RequestPlan:
-        raise NotImplementedError
 
     def answer(self, shard: pa.Table, request: Request) -> Answer:
         does: Does = request.what
@@ -60,9 +58,6 @@ class Tasks(Archive):
         pieces = np.array_split(request.targets, min(n_pieces, len(request.targets)))
         return [Request(targets, request.what) for targets in pieces]
 
-    def competing_sources(self, rows: pa.Table) -> pa.Table:
-        raise NotImplementedError
-
 
 @pytest.fixture(scope="module")
 def spec() -> ArchiveSpec:
@@ -77,7 +72,7 @@ def asked(
         Request(number * n_targets + np.arange(n_targets), does)
         for number, does in enumerate(whats)
     ]
-    archive = Tasks(spec, STATE)
+    archive = ByTask(spec, STATE)
     shard = pa.table({"objectid": [str(number) for number in range(n_targets * len(whats))]})
     with dask_client(
         DaskConfig("local"), threads=threads, mem_mb=1000, n_requests=len(requests)

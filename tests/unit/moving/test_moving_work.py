@@ -30,7 +30,7 @@ def with_faults(number: int) -> int:
     return -number
 
 
-def unhurried(folder_and_number: tuple[Path, int]) -> int:
+def deadly_once(folder_and_number: tuple[Path, int]) -> int:
     """Kill the worker, but only the first time."""
     folder, number = folder_and_number
     try:
@@ -65,7 +65,7 @@ def test_everything_is_done_once(config: DaskConfig) -> None:
 def test_the_work_of_a_lost_worker_is_done_again(config: DaskConfig, tmp_path: Path) -> None:
     config = replace(config, wait_for_workers_s=60.0)
     items = [(tmp_path, number) for number in range(4)]
-    found = dict(spread(unhurried, items, config, threads=1, mem_mb=1000))
+    found = dict(spread(deadly_once, items, config, threads=1, mem_mb=1000))
     assert found == {item: -item[1] for item in items}
 
 
