@@ -46,7 +46,7 @@ lint: $(READY)
 # Every package has a hash in the lock file; compiled at once, as each job imports them anew.
 $(READY): envs/requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement envs/requirements.lock
+	$(BIN)/python -m pip install --quiet --no-compile --require-hashes --no-deps --requirement envs/requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m compileall -q -j 0 .venv/lib scripts || true
 	touch $@
@@ -56,7 +56,7 @@ OTHERS := lightkurve hats-import
 others: $(OTHERS:%=.venv/%/ready)
 .venv/%/ready: envs/%.lock | $(READY)
 	$(PYTHON) -m venv .venv/$*
-	.venv/$*/bin/python -m pip install --quiet --require-hashes --no-deps --requirement envs/$*.lock
+	.venv/$*/bin/python -m pip install --quiet --no-compile --require-hashes --no-deps --requirement envs/$*.lock
 	touch $@
 
 # What is installed, with licences and hashes, as sbom.cdx.json (CycloneDX); fails if a licence is not allowed.

@@ -1,16 +1,18 @@
 """A copy of the project in which a test may change anything, and runs of Snakemake in it."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, TracebackType
 from typing import IO
 
 import yaml
@@ -54,6 +56,21 @@ class Run:
         return "Nothing to be done" in self.output
 
 
+class RunningSnakemake(subprocess.Popen[str]):
+    """Snakemake with its jobs; all are killed if a test fails while they run."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+        super().__exit__(kind, error, trace)
+
+
 @dataclass
 class Project:
     """The project's files in a folder of their own."""
@@ -67,7 +84,8 @@ class Project:
         for name in _COPIED:
             source = REPOSITORY / name
             if source.is_dir():
-                shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+                # With the compiled modules, but for those that another process is writing.
+                shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("*.pyc.*"))
             else:
                 shutil.copy2(source, root / name)
         return cls(root)
@@ -116,9 +134,9 @@ class Project:
         target: str = "lightcurves",
         environment: Mapping[str, str] = MappingProxyType({}),
         output: int | IO[str] = subprocess.PIPE,
-    ) -> subprocess.Popen[str]:
+    ) -> RunningSnakemake:
         """Start Snakemake like that, in a session of its own, and do not wait for it."""
-        return subprocess.Popen(
+        return RunningSnakemake(
             [
                 *(sys.executable, "-m", "snakemake", "--cores", "2"),
                 *("--configfile", "test.yaml", "--nocolor", *options, "--", target),

@@ -20,6 +20,9 @@ import psutil
 #: So long have jobs to end by themselves; Slurm grants 30 s by default [s].
 _END_S = 8.0
 _SCANCEL_S = 60.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: So long has the main thread to act on a signal [s].
+_REMIND_S = 0.5
 
 
 def end_with_jobs() -> None:
@@ -28,11 +31,33 @@ def end_with_jobs() -> None:
     A second signal ends the run at once. Services of this machine are left to their supervisors,
     which end them with the run.
     """
-    signal.signal(signal.SIGINT, _end)
-    signal.signal(signal.SIGTERM, _end)
+    ending = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> NoReturn:
+        ending.set()
+        _end()
+
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    # Python keeps the number of the descriptor alone, and writes to it until the process ends.
+    wakeup = sender.detach()
+    for number in _SIGNALS:
+        signal.signal(number, end)
+    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+    main_thread = threading.get_ident()
+
+    def remind() -> None:
+        while receiver.recv(1)[0] not in _SIGNALS:
+            continue
+        while not ending.wait(_REMIND_S):
+            signal.pthread_kill(main_thread, signal.SIGINT)
+
+    # Python runs handlers in the main thread alone. A signal that comes just before that thread
+    # begins to wait for its jobs, or that another thread gets, does not wake it: it is repeated.
+    threading.Thread(target=remind, daemon=True).start()
 
 
-def _end(_signal: int, _frame: FrameType | None) -> NoReturn:
+def _end() -> NoReturn:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     family = _processes_of_jobs()

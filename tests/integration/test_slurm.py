@@ -77,9 +77,9 @@ def test_bytes_are_those_of_a_laptop(slurm: Slurm, finished: Project, tmp_path: 
     assert run.returncode == 0, run.output
     assert project.digests() == finished.digests()
     # The shards of an archive are one job, and so are their merges.
-    assert run.fetches == {"ztf": 5, "unwise": 5}
-    assert run.jobs["merge_shard"] == 5
-    single = run.jobs.total() - 15
+    assert run.fetches == {"ztf": 3, "unwise": 3}
+    assert run.jobs["merge_shard"] == 3
+    single = run.jobs.total() - 9
     assert slurm.submitted() - before == 2 + 1 + single
     assert slurm.jobs() == []
     assert run_on(slurm, project).nothing_to_do

@@ -37,14 +37,13 @@ def watched(laboratory: Laboratory) -> Iterator[Laboratory]:
 @pytest.mark.parametrize(
     "options",
     [
-        ["--cores", "1"],
         ["--cores", "8"],
         [
             *("--cores", "8", "--resources", "mem_mb=1000000"),
             *("--set-threads", *(f"fetch_{name}=4" for name in SERVICES)),
         ],
     ],
-    ids=["one core", "many cores", "other resources"],
+    ids=["many cores", "other resources"],
 )
 def test_no_service_gets_more_than_its_limits(
     sky: Path, watched: Laboratory, tmp_path: Path, options: list[str]
