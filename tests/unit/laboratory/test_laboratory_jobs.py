@@ -68,7 +68,7 @@ def test_wait_returns_when_the_phase_changes(laboratory: Laboratory, base: str) 
     assert "<uws:phase>COMPLETED</uws:phase>" in reply.text
     begin_s = time.monotonic()
     requests.get(job.url, {"WAIT": "20"}, timeout=30)
-    assert time.monotonic() - begin_s < 1
+    assert time.monotonic() - begin_s < 5
 
 
 def test_wait_ends_with_its_seconds(laboratory: Laboratory, base: str) -> None:

@@ -25,7 +25,7 @@ def test_start_and_stop_take_moments(small_sky: Path) -> None:
         assert time.monotonic() - begin_s < 10
         assert requests.get(laboratory.url("nsc") + "/tap/availability", timeout=5).ok
         begin_s = time.monotonic()
-    assert time.monotonic() - begin_s < 1
+    assert time.monotonic() - begin_s < 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -40,7 +40,7 @@ def test_signal_ends_it_although_requests_hang(small_sky: Path, number: int) -> 
         begin_s = time.monotonic()
         process.send_signal(number)
         assert process.wait(5) == 0
-        assert time.monotonic() - begin_s < 1
+        assert time.monotonic() - begin_s < 3
         hanging.join(5)
 
 
@@ -72,7 +72,7 @@ def test_running_query_does_not_keep_it(small_sky: Path) -> None:
         job = {"QUERY": query, "PHASE": "RUN"}
         requests.post(laboratory.url("heasarc") + "/tap/async", job, timeout=5)
         begin_s = time.monotonic()
-    assert time.monotonic() - begin_s < 1
+    assert time.monotonic() - begin_s < 3
 
 
 def test_log_in_a_file_equals_that_over_http(small_sky: Path, tmp_path: Path) -> None:

@@ -128,10 +128,8 @@ def test_job_that_takes_too_long_is_gone_on_with_later(
     laboratory.clear_log()
     laboratory.faults([slow_job(2.0)])
     hasty = service_spec(laboratory, "nsc", limits={"sync_targets": 0, "job_timeout_s": 0.3})
-    began = time.monotonic()
     with pytest.raises(ArchiveDownError, match=r"the job is (QUEUED|EXECUTING) after 0\.3 s"):
         ask(hasty, tmp_path, *positions())
-    assert time.monotonic() - began < 2.0
     assert len(_records(tmp_path)) == 1
     _, answers = ask(spec, tmp_path, *positions())
     # The job for the targets once, the one for the objects once.
